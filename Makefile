@@ -1,0 +1,24 @@
+# PYTHON runs webserver.py and client.py. The tools have an environment of their own, made by test/tools.
+PYTHON ?= python3
+TOOLS_PYTHON ?= $(shell test/tools python)
+export PYTHON
+
+.PHONY: help run test lint mutants clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s%s\n", $$1, $$2 }' Makefile
+
+run: ## serve the page on port 8888; ARGS="--app module:app" serves an application
+	$(PYTHON) webserver.py $(ARGS)
+
+test: ## run the tests; FILES="test/life.bats", FILTER="TERM" and PYTHON=python3.8 choose
+	@test/run $(FILES)
+
+lint: ## run ruff, mypy and shellcheck
+	@test/lint
+
+mutants: ## show that the tests fail for each known mistake
+	$(TOOLS_PYTHON) test/mutants.py $(ARGS)
+
+clean: ## remove the tools and what they and Python left behind
+	rm -rf .tools .mypy_cache .ruff_cache __pycache__ test/__pycache__ test/apps/__pycache__

@@ -1,0 +1,215 @@
+#!/usr/bin/env bats
+# What an application may do to its process: die, print, spawn, catch signals. It does it to one connection.
+
+load test_helper
+
+setup() {
+    export LATCH="$BATS_TEST_TMPDIR/latch"
+    mkfifo "$LATCH"
+    answer="$BATS_TEST_TMPDIR/answer"
+}
+
+# Succeeds when $1 requests have come to the application, where the latch holds them.
+arrived() {
+    [ "$(grep -c . "$LATCH.arrived" 2>/dev/null)" = "$1" ]
+}
+
+has_children() {
+    [ "$(children "$server_pid" | grep -c .)" -eq "$1" ]
+}
+
+# The server has been told to end already, and does so with exit status 0.
+ends_well() {
+    wait_for "$server_pid"
+    server_pid=
+}
+
+# A request to crash:app for the path $1 ends its child; stderr gets one line, with pid, $2 and request.
+reports_death() {
+    start_server crash:app
+    run curl -s -m 10 "$url$1"
+    [ "$status" -eq 52 ] # no answer
+    eventually grep -q "GET $1" "$stderr"
+    child=$(awk '$1 == "child" { print $2 }' "$stdout")
+    grep -E "(^|[^0-9])$child([^0-9]|\$)" "$stderr" | grep -E "$2" | grep -q "GET $1"
+    [ "$(grep -c . "$stderr")" -eq 1 ]
+    [ "$(curl -s -m 10 "$url")" = "alive" ]
+}
+
+# A request to crash:app for the path $1 ends that connection's child and nothing else; prints curl's view.
+outlives() {
+    start_server crash:app
+    run curl -s -m 10 -o /dev/null -w '%{http_code}' "$url$1"
+    [ "$status" -ne 28 ] # the client is not left waiting
+    eventually has_children 0
+    [ "$(curl -s -m 10 "$url")" = "alive" ]
+}
+
+@test "reports a segmentation fault in the application, and goes on" {
+    reports_death /segfault 'SIGSEGV|signal 11'
+}
+
+@test "reports a child killed with -9, and goes on, guessing at no cause" {
+    reports_death /kill 'SIGKILL|signal 9'
+    [ "$(grep -c -i memory "$stderr")" -eq 0 ]
+}
+
+@test "reports an application that ends its process, and goes on" {
+    reports_death /exit 'status 3|exit code 3'
+}
+
+@test "says nothing of children that end well" {
+    start_server crash:app
+    curl -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-20]"
+    eventually has_children 0
+    [ ! -s "$stderr" ]
+}
+
+@test "goes on when the application raises SystemExit" {
+    outlives /system-exit
+}
+
+@test "goes on when the application raises KeyboardInterrupt" {
+    outlives /interrupt
+}
+
+@test "answers 500 and goes on when the application raises MemoryError" {
+    outlives /memory
+    [ "$output" = "500" ]
+    grep -q '^MemoryError' "$stderr"
+}
+
+@test "loses no other connection when one child dies" {
+    start_server crash:app
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    eventually has_children 1
+    run curl -s -m 10 "$url/segfault"
+    printf 'GET / HTTP/1.0\r\n\r\n' >&6
+    while read -r -t 10 line <&6 && [ "$line" != "alive" ]; do :; done
+    [ "$line" = "alive" ]
+}
+
+@test "does not take a dead child's pid for the one that has it next" {
+    start_server crash:app
+    run curl -s -m 10 "$url/kill" "$url/exit" "$url/segfault"
+    eventually grep -q "GET /segfault" "$stderr"
+    [ "$(grep -c 'GET /kill' "$stderr")" -eq 1 ]
+    [ "$(grep -c 'GET /exit' "$stderr")" -eq 1 ]
+}
+
+@test "runs what the application left with atexit once, in the parent" {
+    start_server at_exit:app
+    curl -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-3]"
+    eventually has_children 0
+    [ "$(grep -c 'at exit' "$stdout")" -eq 0 ]
+    stop_server
+    eventually grep -q 'at exit' "$stdout"
+    [ "$(grep -c 'at exit' "$stdout")" -eq 1 ]
+}
+
+@test "ends a child although its application left a thread running" {
+    start_server threads:app
+    [ "$(curl -s -m 10 "$url/left")" = "sum 10" ]
+    eventually has_children 0
+}
+
+@test "runs the application's own threads" {
+    start_server threads:app
+    [ "$(curl -s -m 10 "$url")" = "sum 10" ]
+}
+
+@test "warns once that threads started at import do not exist in its children" {
+    start_server thread_at_import:app
+    curl -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-3]"
+    [ "$(grep -c -i thread "$stderr")" -eq 1 ]
+}
+
+@test "keeps what the application prints into a pipe" {
+    start_server printing:app
+    curl -sf -m 20 -o /dev/null "$url/line"
+    eventually grep -q '^printed a line$' "$stdout"
+}
+
+@test "keeps what the application prints without a newline" {
+    start_server printing:app
+    curl -sf -m 20 -o /dev/null "$url/partial"
+    eventually grep -q 'printed without a newline' "$stdout"
+}
+
+@test "keeps what the application printed before it raised SystemExit" {
+    start_server crash:app
+    run curl -s -m 10 "$url/system-exit"
+    eventually grep -q '^child' "$stdout"
+}
+
+@test "shows what the application prints at once, while the request still runs" {
+    start_server printing:app
+    exec 5<>"$LATCH"
+    curl -sf -m 20 -o /dev/null "$url/wait" 3>&- & client=$!
+    eventually arrived 1
+    eventually grep -q '^printed a line$' "$stdout"
+    echo >&5
+    wait_for "$client"
+}
+
+@test "keeps what the application prints into a file, and repeats nothing" {
+    file="$BATS_TEST_TMPDIR/file"
+    (cd "$BATS_TEST_DIRNAME/apps" && exec "$PYTHON" "$WEBSERVER" --bind 127.0.0.1:0 printing:app) >"$file" 3>&- & server_pid=$!
+    eventually grep -q '^Serving' "$file"
+    url="http://127.0.0.1:$(sed -n 's/.*port \([0-9]*\).*/\1/p' "$file")"
+    curl -sf -m 20 -o /dev/null -H 'Connection: close' "$url/line/[1-3]" "$url/partial"
+    eventually grep -q '^printed without a newline$' "$file"
+    [ "$(grep -c '^printed a line$' "$file")" -eq 3 ]
+}
+
+@test "lets the application run programs and read what they print" {
+    start_server subprocesses:app
+    [ "$(curl -s -m 10 "$url/output")" = "from a program" ]
+}
+
+@test "lets the application learn how its programs end" {
+    start_server subprocesses:app
+    [ "$(curl -s -m 10 "$url/status")" = "status 7" ]
+}
+
+@test "gives programs that the application starts the default INT and TERM" {
+    start_server subprocesses:app
+    [ "$(curl -s -m 10 "$url/terminate")" = "status -15" ]
+    [ "$(curl -s -m 10 "$url/interrupt")" = "status -2" ]
+}
+
+@test "leaves SIGCHLD to the application, and no signal blocked" {
+    start_server signals:app
+    [ "$(curl -s -m 10 "$url")" = "default True, saw ['SIGCHLD'], status 7, blocked 0" ]
+}
+
+@test "finishes the request in flight when Ctrl-C reaches the whole process group" {
+    start_server latch:app
+    exec 5<>"$LATCH"
+    curl -s -m 20 "$url/wait" >"$answer" 3>&- & client=$!
+    eventually arrived 1
+    kill -INT -- "-$server_pid"
+    echo >&5
+    wait_for "$client"
+    ends_well
+    [ "$(cat "$answer")" = "done" ]
+}
+
+@test "finishes the request in flight when TERM reaches the whole process group" {
+    start_server latch:app
+    exec 5<>"$LATCH"
+    curl -s -m 20 "$url/wait" >"$answer" 3>&- & client=$!
+    eventually arrived 1
+    kill -TERM -- "-$server_pid"
+    echo >&5
+    wait_for "$client"
+    ends_well
+    [ "$(cat "$answer")" = "done" ]
+}
+
+@test "calls the application in a context of each request's own" {
+    start_server contexts:app
+    [ "$(curl -s -m 20 "$url/ann" "$url/bob" | tr '\n' ' ')" = "nobody then /ann nobody then /bob " ]
+    eventually grep -q '^close sees /bob$' "$stdout"
+    grep -q '^close sees /ann$' "$stdout"
+}

@@ -1,0 +1,201 @@
+#!/usr/bin/env bats
+# client.py, against webserver.py, and against a server that does wrong on purpose.
+
+load test_helper
+
+ok=$'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+
+start_fake() {
+    WEBSERVER=$BATS_TEST_DIRNAME/fake_server.py SERVER_OPTIONS='' start_server "$@"
+}
+
+client() {
+    run "$PYTHON" "$CLIENT" "$@"
+}
+
+# Starts a client whose requests stay unanswered, and waits until one has arrived.
+start_client() {
+    start_fake --then hold
+    "$PYTHON" "$CLIENT" --max-conns 3 "$url" >"$BATS_TEST_TMPDIR/summary" 3>&- &
+    client_pid=$!
+    eventually grep -q GET "$stderr"
+}
+
+is_gone() {
+    [ -z "$(ps -A -o pid=,stat= | awk -v pid="$1" '$1 == pid && $2 !~ /^Z/')" ]
+}
+
+@test "is answered on every connection of every process" {
+    start_server
+    client --max-clients 3 --max-conns 40 "$url/hello"
+    [ "$status" -eq 0 ]
+    [[ $output == "120 answered, 0 refused, 0 reset, 0 timed out, 0 malformed, 0 cut short, 0 failed in "*" s" ]]
+}
+
+@test "opens 1024 connections when not told otherwise" {
+    start_fake --answer "$ok"
+    client "$url"
+    [ "$status" -eq 0 ]
+    [[ $output == "1024 answered,"* ]]
+}
+
+@test "opens all connections at once, and holds them until every process is done" {
+    start_fake --answer "$ok" --then hold --together 8
+    client --max-clients 2 --max-conns 4 "$url"
+    [ "$status" -eq 0 ]
+    [[ $output == "8 answered,"* ]]
+}
+
+@test "sends the path and query of the URL, and its authority as Host" {
+    start_fake --answer "$ok"
+    client --max-conns 1 "$url/a/b?c=%20#fragment"
+    [ "$status" -eq 0 ]
+    [ "$(cat "$stderr")" = "b'GET /a/b?c=%20 HTTP/1.1\r\nHost: 127.0.0.1:$port\r\n\r\n'" ]
+}
+
+@test "tries each address of a name" {
+    start_server --bind 127.0.0.1:0
+    client --max-conns 2 "http://localhost:$port"
+    [ "$status" -eq 0 ]
+}
+
+@test "takes an IPv6 address in brackets" {
+    "$PYTHON" -c 'import socket; socket.create_server(("::1", 0), family=socket.AF_INET6)' || skip "there is no IPv6 here"
+    start_server --bind '[::1]:0'
+    client --max-conns 2 "http://[::1]:$port/"
+    [ "$status" -eq 0 ]
+}
+
+# RFC 9112 6.3, 7.1; RFC 9110 15.2
+@test "reads answers to their end, however that is marked" {
+    start_fake --answer "$ok" --answer $'HTTP/1.0 200 OK\r\n\r\nuntil close' --answer $'HTTP/1.1 200 \r\n\r\n' \
+        --answer $'HTTP/1.1 200 OK\r\ntransfer-encoding: x, Chunked\r\n\r\nA;x=y\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n' \
+        --answer $'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\n'"$ok"
+    client --max-conns 5 "$url"
+    [[ $output == "5 answered,"* ]]
+}
+
+@test "needs no more than the answer, of a server that does not close" {
+    start_fake --then hold --answer "$ok" --answer $'HTTP/1.1 204 No Content\r\n\r\n' \
+        --answer $'HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n' \
+        --answer $'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n'
+    client --max-conns 4 "$url"
+    [[ $output == "4 answered,"* ]]
+}
+
+@test "takes any status for an answer, and shows how many came of each" {
+    start_fake --answer "$ok" --answer $'HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n'
+    client --max-conns 4 "$url"
+    [ "$status" -eq 0 ]
+    [[ ${lines[0]} == "4 answered,"* ]] || false
+    [ "${lines[1]}${lines[2]}" = "     2 answered: 200     2 answered: 503" ]
+}
+
+@test "counts who is refused" {
+    client --max-conns 3 http://127.0.0.1:1/
+    [ "$status" -eq 1 ]
+    [[ $output == "0 answered, 3 refused, 0 reset,"* ]]
+}
+
+@test "counts who is reset" {
+    start_fake --then reset
+    client --max-conns 3 "$url"
+    [ "$status" -eq 1 ]
+    [[ $output == "0 answered, 0 refused, 3 reset,"* ]]
+}
+
+@test "counts who gets no answer in time" {
+    start_fake --answer "$ok" --answer $'HTTP/1.1 200 OK\r\nContent-' --then hold
+    client --max-conns 4 --timeout 1.5 "$url"
+    [ "$status" -eq 1 ]
+    [[ $output == "2 answered, 0 refused, 0 reset, 2 timed out, 0 malformed,"* ]]
+}
+
+@test "counts answers that are cut short, and says where" {
+    start_fake --answer '' --answer 'HTTP/1.1 200 OK' --answer $'HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok'
+    client --max-conns 3 "$url"
+    [ "$status" -eq 1 ]
+    [[ $output == *" 0 malformed, 3 cut short, 0 failed in"*"before the head"*"in the body"*"in the head" ]]
+}
+
+@test "counts a chunked answer without its end as cut short" {
+    chunked=$'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
+    start_fake --answer "$chunked" --answer "${chunked}5" --answer "$chunked"$'5\r\nabc' \
+        --answer "$chunked"$'5\r\nabcde' --answer "$chunked"$'0\r\n'
+    client --max-conns 5 "$url"
+    [[ $output == *" 5 cut short, 0 failed in"* ]]
+}
+
+# RFC 9112 2.2, 4, 5.1, 5.2
+@test "counts a head that breaks HTTP as malformed" {
+    start_fake --answer $'Hello, World!\r\n\r\n' --answer $'HTTP/2.0 200 OK\r\n\r\n' --answer $'HTTP/1.1 999 OK\r\n\r\n' \
+        --answer $'HTTP/1.1 200 OK\nA: b\r\n\r\n' --answer $'HTTP/1.1 200 OK\r\nA : b\r\n\r\n' \
+        --answer $'HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n'
+    client --max-conns 6 "$url"
+    [ "$status" -eq 1 ]
+    [[ $output == *", 0 timed out, 6 malformed, 0 cut short,"* ]]
+}
+
+# RFC 9112 6.1, 6.3, 7.1
+@test "counts framing with two readings as malformed" {
+    head=$'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n'
+    start_fake --answer $'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok' \
+        --answer $'HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok' --answer "$head"$'Content-Length: 2\r\n\r\nok' \
+        --answer "$head"$'\r\n0x2\r\nok\r\n0\r\n\r\n' --answer "$head"$'\r\n2\r\nokay\r\n0\r\n\r\n'
+    client --max-conns 5 "$url"
+    [[ $output == *", 5 malformed, 0 cut short,"* ]]
+}
+
+@test "does not read a head without end" {
+    start_fake --answer "HTTP/1.1 200 OK$(printf '\r\nA: %65536s' b)" --then hold
+    client --max-conns 1 "$url"
+    [[ $output == *"1 malformed: no end of the head within 65536 bytes" ]]
+}
+
+@test "raises its own descriptor limit to what it needs" {
+    start_fake --answer "$ok"
+    run bash -c 'ulimit -Sn 64 && exec "$@"' - "$PYTHON" "$CLIENT" --max-conns 100 "$url"
+    [ "$status" -eq 0 ]
+    [[ $output == "100 answered,"* ]]
+}
+
+@test "says in one line that the system allows it too few descriptors" {
+    run bash -c 'ulimit -n 64 && exec "$@"' - "$PYTHON" "$CLIENT" --max-conns 100
+    [ "$status" -eq 2 ]
+    [[ $output == "client.py: --max-conns: "*"ulimit -Hn"* ]] || false
+    [ "${#lines[@]}" -eq 1 ]
+}
+
+@test "says in one line what is wrong with its command line" {
+    for bad in --no-such --max-conns=0 --max-conns=x --max-conns=99999999999999999999 --max-clients=-1 --timeout=nan \
+        --timeout=1e9 'one two' https://127.0.0.1/ localhost:8888 http://127.0.0.1:0/ http://127.0.0.1:65536/ \
+        http://a@127.0.0.1/ 'http://[::1/' http:// http://no..host/; do
+        # shellcheck disable=SC2086
+        client $bad
+        [ "$status" -eq 2 ] && [ "${#lines[@]}" -eq 1 ] || { echo "$bad: $status, $output" && return 1; }
+    done
+}
+
+@test "prints what happened so far on Ctrl-C" {
+    start_client
+    kill -INT "$client_pid"
+    code=0; wait_for "$client_pid" || code=$?
+    [ "$code" -eq 130 ]
+    [[ $(cat "$BATS_TEST_TMPDIR/summary") == "0 answered,"*" 3 failed in "*"3 failed: interrupted" ]]
+}
+
+@test "counts the connections of a process that dies as failed" {
+    start_client
+    kill -KILL "$(children "$client_pid")"
+    code=0; wait_for "$client_pid" || code=$?
+    [ "$code" -eq 1 ]
+    [[ $(cat "$BATS_TEST_TMPDIR/summary") == "0 answered,"*" 3 failed in "*"3 failed: the process died" ]]
+}
+
+@test "leaves no process behind when it is killed" {
+    start_client
+    process=$(children "$client_pid")
+    kill -KILL "$client_pid"
+    wait_for "$client_pid" || true
+    eventually is_gone "$process"
+}

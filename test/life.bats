@@ -1,0 +1,254 @@
+#!/usr/bin/env bats
+# How the server ends, what it leaves behind, and what it does while nothing happens.
+
+load test_helper
+
+setup() {
+    export LATCH="$BATS_TEST_TMPDIR/latch"
+    mkfifo "$LATCH"
+    answer="$BATS_TEST_TMPDIR/answer"
+}
+
+# Succeeds when $1 requests have come to the application, where the latch holds them.
+arrived() {
+    [ "$(grep -c . "$LATCH.arrived" 2>/dev/null)" = "$1" ]
+}
+
+# Succeeds when process $1 has $2 children.
+has_children() {
+    [ "$(children "$1" | grep -c .)" -eq "$2" ]
+}
+
+# Succeeds when nothing listens on the port any more: a connection that merely waits is not refused.
+refused() {
+    local code=0
+    curl -s -m 1 -o /dev/null "$url" || code=$?
+    [ "$code" -eq 7 ]
+}
+
+# Succeeds when none of the processes given runs; one that nobody has reaped does not run.
+gone() {
+    ps -A -o pid=,stat= | awk -v pids=" $* " 'index(pids, " " $1 " ") && $2 !~ /^Z/ { found = 1 } END { exit found }'
+}
+
+# Reads the response on descriptor $1, whose body is the line "done".
+done_on() {
+    local line=
+    while [ "$line" != "done" ]; do read -r -t 10 line <&"$1" || return 1; done
+}
+
+# Opens a connection on descriptor $1, has a request answered on it, and leaves it open.
+keep_open() {
+    eval "exec $1<>/dev/tcp/127.0.0.1/$port"
+    printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\n' >&"$1"
+    done_on "$1"
+}
+
+# A launcher that makes the server the first process of a new pid namespace.
+as_first_process() {
+    for launch in "--pid" "--user --map-root-user --pid"; do
+        read -r -a launch <<<"unshare $launch --fork --mount-proc"
+        if "${launch[@]}" true; then return; fi
+    done
+    skip "unshare may make no pid namespace here"
+}
+
+# The server has been told to end already, and does so with exit status 0.
+ends_well() {
+    wait_for "$server_pid"
+    server_pid=
+}
+
+# Prints how often processes have gone to sleep so far.
+naps() {
+    for process in "$@"; do awk '/^voluntary_ctxt_switches/ { print $2 }' "/proc/$process/status"; done
+}
+
+@test "can be stopped as soon as it says that it serves" {
+    for signal in TERM INT TERM INT TERM; do
+        start_server
+        stop_server "$signal"
+        [ ! -s "$stderr" ]
+    done
+}
+
+@test "finishes the request in flight on TERM, then exits with 0" {
+    start_server latch:app
+    exec 5<>"$LATCH"
+    curl -s -m 20 "$url/wait" >"$answer" 3>&- & client=$!
+    eventually arrived 1
+    kill -TERM "$server_pid"
+    eventually refused
+    echo >&5
+    wait_for "$client"
+    ends_well
+    [ "$(cat "$answer")" = "done" ]
+}
+
+@test "finishes the response in flight on TERM" {
+    start_server stream:app
+    exec 5<>"$LATCH"
+    curl -s -m 20 "$url/wait" >"$answer" 3>&- & client=$!
+    eventually arrived 1
+    kill -TERM "$server_pid"
+    eventually refused
+    echo >&5
+    wait_for "$client"
+    ends_well
+    [ "$(tr '\n' ' ' <"$answer")" = "one two three " ]
+}
+
+@test "finishes a request whose head is not whole yet on TERM" {
+    start_server latch:app
+    keep_open 6
+    printf 'GET / HTTP/1.1\r\nHost: a\r\n' >&6
+    kill -TERM "$server_pid"
+    eventually refused
+    printf '\r\n' >&6
+    done_on 6
+    ends_well
+}
+
+@test "says in its last response that the connection closes" {
+    start_server latch:app
+    exec 5<>"$LATCH"
+    curl -si -m 20 "$url/wait" >"$answer" 3>&- & client=$!
+    eventually arrived 1
+    kill -TERM "$server_pid"
+    eventually refused
+    echo >&5
+    wait_for "$client"
+    ends_well
+    grep -qi '^connection: close' "$answer"
+}
+
+@test "cuts what is in flight on a second TERM" {
+    start_server latch:app
+    exec 5<>"$LATCH"
+    curl -s -m 20 "$url/wait" 3>&- & client=$!
+    eventually arrived 1
+    kill -TERM "$server_pid"
+    eventually refused
+    kill -TERM "$server_pid"
+    eventually gone "$server_pid" "$(cat "$LATCH.arrived")"
+    run wait_for "$client"
+    [ "$status" -eq 52 ]
+    ends_well
+}
+
+@test "cuts what is in flight when its grace has passed" {
+    start_server --graceful-timeout 0.5 latch:app
+    exec 5<>"$LATCH"
+    curl -s -m 20 "$url/wait" 3>&- & client=$!
+    eventually arrived 1
+    kill -TERM "$server_pid"
+    eventually gone "$server_pid" "$(cat "$LATCH.arrived")"
+    run wait_for "$client"
+    [ "$status" -eq 52 ]
+    ends_well
+}
+
+@test "shows no traceback on INT" {
+    start_server latch:app
+    keep_open 6
+    stop_server INT
+    [ ! -s "$stderr" ]
+}
+
+@test "closes idle connections when it stops" {
+    start_server --keep-alive 60 latch:app
+    keep_open 6
+    keep_open 7
+    read -r -d '' -a idle <<<"$(children "$server_pid")" || true
+    stop_server
+    gone "${idle[@]}"
+}
+
+@test "closes connections that have sent nothing when it stops" {
+    start_server --header-timeout 60 hello:app
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    eventually has_children "$server_pid" 1
+    stop_server
+}
+
+@test "lets a hundred connections go when it stops, but for the one in flight" {
+    start_server --keep-alive 60 latch:app
+    exec 5<>"$LATCH"
+    "$PYTHON" "$CLIENT" --max-conns 100 "$url/wait" 3>&- & client=$!
+    eventually arrived 100
+    printf '%99s' "" >&5
+    kill -TERM "$server_pid"
+    eventually has_children "$server_pid" 1
+    echo >&5
+    wait_for "$client"
+    ends_well
+}
+
+@test "leaves no idle child when it is killed with -9, and its port free" {
+    start_server --keep-alive 60 latch:app
+    keep_open 6
+    keep_open 7
+    read -r -d '' -a idle <<<"$(children "$server_pid")" || true
+    kill -KILL "$server_pid"
+    eventually gone "$server_pid" "${idle[@]}"
+    start_server --bind "127.0.0.1:$port" hello:app
+    [ "$(curl -s -m 10 "$url")" = "Hello, World!" ]
+}
+
+@test "finishes the request in flight when it is killed with -9, and leaves its port free" {
+    start_server --keep-alive 60 latch:app
+    exec 5<>"$LATCH"
+    curl -s -m 20 "$url/wait" >"$answer" 3>&- & client=$!
+    eventually arrived 1
+    kill -KILL "$server_pid"
+    start_server --bind "127.0.0.1:$port" hello:app
+    echo >&5
+    wait_for "$client"
+    [ "$(cat "$answer")" = "done" ]
+    eventually gone "$(cat "$LATCH.arrived")"
+}
+
+@test "reaps the orphans that it inherits as PID 1" {
+    as_first_process
+    start_server orphan:app
+    exec 5<>"$LATCH"
+    first=$(children "$server_pid")
+    curl -sf -m 20 -o /dev/null "$url"
+    eventually has_children "$first" 1
+    echo >&5
+    eventually has_children "$first" 0
+    kill -TERM "$first"
+    ends_well
+}
+
+@test "ends as PID 1 although an orphan still runs" {
+    as_first_process
+    start_server orphan:app
+    exec 5<>"$LATCH"
+    first=$(children "$server_pid")
+    curl -sf -m 20 -o /dev/null "$url"
+    kill -TERM "$first"
+    ends_well
+    [ ! -s "$stderr" ]
+}
+
+@test "sleeps in the kernel while nothing happens, and lets its children sleep" {
+    [ -r /proc/self/status ] || skip "no /proc tells here how often a process sleeps"
+    start_server --keep-alive 60 latch:app
+    keep_open 6
+    child=$(children "$server_pid")
+    read -r -t 1 <>"$LATCH" || true # a second for the answer's last steps
+    before=$(naps "$server_pid" "$child")
+    read -r -t 2 <>"$LATCH" || true
+    [ "$(naps "$server_pid" "$child")" = "$before" ]
+}
+
+@test "keeps its listener and its connections apart from descriptors that were missing at the start" {
+    start_server
+    stop_server
+    (cd "$BATS_TEST_DIRNAME/apps" && exec "$PYTHON" "$WEBSERVER" --bind "127.0.0.1:$port" printing:app 0<&- 1>&- 2>&- 3>&-) &
+    server_pid=$!
+    eventually curl -sf -m 20 -o /dev/null "$url/line"
+    [ "$(curl -s -m 20 "$url/partial")" = "ok" ]
+    [ "$(curl -s -m 20 "$url/line")" = "ok" ]
+}

@@ -1,0 +1,220 @@
+#!/usr/bin/env bats
+# What the system and the options refuse: descriptors, processes, children. It ends nothing and loses nobody.
+
+load test_helper
+
+setup() {
+    export LATCH="$BATS_TEST_TMPDIR/latch"
+    mkfifo "$LATCH"
+}
+
+# Succeeds when $1 requests have come to the application, where the latch holds them.
+arrived() {
+    [ "$(grep -c . "$LATCH.arrived" 2>/dev/null)" = "$1" ]
+}
+
+has_children() {
+    [ "$(children "$server_pid" | grep -c .)" -eq "$1" ]
+}
+
+# Sends a request on descriptor $1.
+ask() {
+    printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\n' >&"$1"
+}
+
+# Reads the response on descriptor $1, whose body is the line "done".
+done_on() {
+    local line=
+    while [ "$line" != "done" ]; do read -r -t 10 line <&"$1" || return 1; done
+}
+
+# Opens a connection on descriptor $1, has a request answered on it, and leaves it open.
+keep_open() {
+    eval "exec $1<>/dev/tcp/127.0.0.1/$port"
+    ask "$1"
+    done_on "$1"
+}
+
+# A launcher that leaves the server $1 processes beside those that its user runs already; threads count.
+# The limit does not bind root: then the server runs as nobody, whom the system must let read what it runs.
+limit_processes() {
+    launch=("$PYTHON" -c 'import os, pwd, resource, subprocess, sys
+user = pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
+listing = ["ps", "-A", "-o", "ruid="] + ["-L"] * os.path.isdir("/proc/self/task")
+running = subprocess.check_output(listing).split().count(b"%d" % user.pw_uid)
+resource.setrlimit(resource.RLIMIT_NPROC, (running + int(sys.argv[1]),) * 2)
+if os.getuid() == 0:
+    os.setgroups([]), os.setgid(user.pw_gid), os.setuid(user.pw_uid)
+os.execvp(sys.argv[2], sys.argv[2:])' "$1")
+    chmod a+x "$BATS_RUN_TMPDIR"
+    cp "$WEBSERVER" "$BATS_TEST_TMPDIR/webserver.py"
+    WEBSERVER="$BATS_TEST_TMPDIR/webserver.py"
+    for python in "$PYTHON" /usr/bin/python3; do
+        if PYTHON=$python && "${launch[@]}" "$PYTHON" "$WEBSERVER" --version; then return; fi
+    done
+    skip "nobody can read no Python here"
+}
+
+# Starts the server with the first three calls of $1 failing with $2: no client may notice.
+answers_although_fails() {
+    launch=("$PYTHON" "$BATS_TEST_DIRNAME/faults.py" "$1:$2:3")
+    start_server hello:app
+    seq 10 | xargs -P 10 -I{} curl -sf -m 20 -o /dev/null "$url/{}"
+    [ "$(grep -c "^injected $1 $2$" "$stderr")" -eq 3 ]
+    [ "$(grep -c Traceback "$stderr")" -eq 0 ]
+}
+
+# Clients come while every call of $1 fails with $2: the server neither spins nor misses TERM.
+sleeps_while_fails() {
+    launch=("$PYTHON" "$BATS_TEST_DIRNAME/faults.py" "$1:$2:1000000")
+    start_server --graceful-timeout 1 hello:app
+    run curl -s -m 2 "$url"
+    [ "$status" -eq 28 ]
+    [ "$(grep -c "^injected $1 $2$" "$stderr")" -lt 1000 ]
+}
+
+@test "answers 300 quick clients with 256 descriptors" {
+    launch=(bash -c 'ulimit -n 256 && exec "$@"' limited)
+    start_server hello:app
+    seq 300 | xargs -P 30 -I{} curl -sf -m 20 -o /dev/null "$url/{}"
+}
+
+@test "answers 300 clients that hold their connections with 256 descriptors" {
+    launch=(bash -c 'ulimit -n 256 && exec "$@"' limited)
+    start_server --max-children 400 hello:app
+    "$PYTHON" "$CLIENT" --max-conns 300 "$url"
+    [ "$(curl -s -m 10 "$url")" = "Hello, World!" ]
+}
+
+@test "answers 500 clients that hold their connections with 100 processes" {
+    limit_processes 100
+    start_server --max-children 1000
+    "$PYTHON" "$CLIENT" --max-conns 500 "$url"
+    [ "$(curl -s -m 10 "$url")" = "Hello, World!" ]
+    [ "$(grep -c 'ulimit -u' "$stderr")" -eq 1 ]
+}
+
+@test "answers 500 clients that come at once with 100 processes" {
+    limit_processes 100
+    start_server --max-children 1000
+    "$PYTHON" "$CLIENT" --max-clients 10 --max-conns 50 "$url"
+    [ "$(grep -c Traceback "$stderr")" -eq 0 ]
+}
+
+@test "answers 40 clients that hold their connections with four children" {
+    start_server --max-children 4 hello:app
+    "$PYTHON" "$CLIENT" --max-conns 40 "$url"
+}
+
+@test "answers 400 clients that hold their connections with the children it has by default" {
+    start_server hello:app
+    "$PYTHON" "$CLIENT" --max-conns 400 "$url"
+}
+
+@test "never has more children than it may, and answers those who wait" {
+    start_server --max-children 2 latch:app
+    exec 5<>"$LATCH"
+    seq 4 | xargs -P 4 -I{} curl -sf -m 20 -o /dev/null "$url/wait?{}" 3>&- & client=$!
+    eventually arrived 2
+    run curl -s -m 1 "$url"
+    [ "$status" -eq 28 ]
+    has_children 2
+    printf '%4s' "" >&5
+    wait_for "$client"
+}
+
+@test "lets idle connections stay while there is room" {
+    start_server --max-children 3 latch:app
+    keep_open 6
+    keep_open 7
+    curl -sf -m 10 -o /dev/null "$url"
+    ask 6
+    done_on 6
+    ask 7
+    done_on 7
+}
+
+@test "asks idle connections to go when others wait" {
+    start_server --max-children 2 latch:app
+    keep_open 6
+    keep_open 7
+    [ "$(curl -s -m 10 "$url")" = "done" ]
+}
+
+@test "answers a request that has begun before its connection gives way" {
+    start_server --max-children 1 latch:app
+    keep_open 6
+    printf 'G' >&6
+    run curl -s -m 1 "$url"
+    [ "$status" -eq 28 ]
+    printf 'ET / HTTP/1.1\r\nHost: a\r\n\r\n' >&6
+    done_on 6
+    [ "$(curl -s -m 10 "$url")" = "done" ]
+}
+
+# The child is stopped, so that the request lies unread in its socket when the parent asks.
+@test "answers a request that has arrived unread before its connection gives way" {
+    start_server --max-children 1 latch:app
+    keep_open 6
+    child=$(children "$server_pid")
+    kill -STOP "$child"
+    ask 6
+    run curl -s -m 1 "$url"
+    kill -CONT "$child"
+    done_on 6
+}
+
+@test "says once that it has reached its ceiling, and which option raises it" {
+    start_server --max-children 2 hello:app
+    "$PYTHON" "$CLIENT" --max-conns 10 "$url"
+    "$PYTHON" "$CLIENT" --max-conns 10 "$url"
+    [ "$(grep -c -- --max-children "$stderr")" -eq 1 ]
+}
+
+@test "answers although accept fails for want of descriptors (EMFILE)" {
+    answers_although_fails accept EMFILE
+}
+
+@test "answers although accept fails for want of the system's descriptors (ENFILE)" {
+    answers_although_fails accept ENFILE
+}
+
+@test "answers although accept fails for want of buffers (ENOBUFS)" {
+    answers_although_fails accept ENOBUFS
+}
+
+@test "answers although accept fails for want of memory (ENOMEM)" {
+    answers_although_fails accept ENOMEM
+}
+
+@test "answers although accept finds nobody (EAGAIN)" {
+    answers_although_fails accept EAGAIN
+}
+
+@test "answers although accept meets a client that has left (ECONNABORTED)" {
+    answers_although_fails accept ECONNABORTED
+}
+
+@test "answers although accept meets an error of the protocol (EPROTO)" {
+    answers_although_fails accept EPROTO
+}
+
+@test "answers although accept is interrupted (EINTR)" {
+    answers_although_fails accept EINTR
+}
+
+@test "answers although fork fails for want of processes (EAGAIN)" {
+    answers_although_fails fork EAGAIN
+}
+
+@test "answers although fork fails for want of memory (ENOMEM)" {
+    answers_although_fails fork ENOMEM
+}
+
+@test "sleeps while there is no descriptor for those who wait" {
+    sleeps_while_fails accept EMFILE
+}
+
+@test "sleeps while there is no process for those who wait" {
+    sleeps_while_fails fork EAGAIN
+}

@@ -1,0 +1,144 @@
+# What every .bats file loads. A test starts a server with start_server and need not stop it: the teardown does,
+# and fails the test when the server does not end with exit status 0, so that every test also tests the drain.
+#
+# shellcheck shell=bash
+
+repository=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+: "${PYTHON:=python3}" "${WEBSERVER:=$repository/webserver.py}" "${CLIENT:=$repository/client.py}"
+export PYTHON WEBSERVER CLIENT
+
+# A proxy that the environment names must not stand between curl and 127.0.0.1.
+export no_proxy='*' NO_PROXY='*'
+
+launch=()          # the command, if any, that starts the server: launch=(bash -c 'ulimit -n 256; exec "$@"' -)
+server_pid=        # the server that runs; empty when the test itself has seen to its end
+started_servers='' # all that this test started, for the teardown of a test that failed
+
+# `run` unsets $stderr, its place for what --separate-stderr collects. Here it is the server's, and stays.
+if ! declare -F bats_run_unwrapped >/dev/null; then
+    eval "$(declare -f run | sed '1s/^run /bats_run_unwrapped /')"
+fi
+run() {
+    bats_run_unwrapped "$@"
+    stderr=$BATS_TEST_TMPDIR/stderr
+}
+
+# start_server ARGUMENT...  starts $WEBSERVER in test/apps, as "${launch[@]}" if that is set, with the options in
+# SERVER_OPTIONS, on a port of the system's choice unless an argument says --bind. Returns when the server listens,
+# and sets server_pid, port, url, stdout and stderr; the last two name the files with what it prints.
+start_server() {
+    local line='' fifo=$BATS_TEST_TMPDIR/ready options=()
+    stdout=$BATS_TEST_TMPDIR/stdout stderr=$BATS_TEST_TMPDIR/stderr
+    read -r -a options <<<"${SERVER_OPTIONS-}"
+    case " $* " in *' --bind'[\ =]*) ;; *) options=(--bind 127.0.0.1:0 ${options[@]+"${options[@]}"}) ;; esac
+    mkfifo "$fifo"
+    # With job control on, the server gets a process group of its own, as from a terminal: a test can send a
+    # signal to the group, and INT, which a shell without job control makes its background jobs ignore, arrives.
+    set -m
+    (
+        cd "$repository/test/apps" || exit
+        exec ${launch[@]+"${launch[@]}"} "$PYTHON" "$WEBSERVER" ${options[@]+"${options[@]}"} "$@"
+    ) </dev/null >"$fifo" 2>>"$stderr" 3>&- 4>&- &
+    server_pid=$!
+    set +m
+    started_servers="$started_servers $server_pid"
+    # The end of file that a server leaves behind when it dies ends the read at once.
+    {
+        read -r -t 10 line <&7 || true
+        cat <&7 >>"$stdout" 3>&- 4>&- &
+    } 7<"$fifo"
+    rm "$fifo"
+    port=${line#Serving HTTP on port } port=${port% ...} url=http://127.0.0.1:$port
+    case $port in '' | *[!0-9]*) echo "The server printed no ready line, but '$line'." && return 1 ;; esac
+}
+
+# stop_server [SIGNAL]  sends TERM or another signal, and succeeds when the server ends with exit status 0.
+stop_server() {
+    local pid=$server_pid code=0
+    server_pid=
+    kill -s "${1:-TERM}" "$pid" && wait_for "$pid" || code=$?
+    [ "$code" -eq 0 ] || { echo "The server ended with status $code on ${1:-TERM}." && return 1; }
+}
+
+# wait_for PID  waits for a background job of this shell and returns its exit status. The server gives requests in
+# flight 30 s; a job that takes longer than 40 is killed. (The read is the clock: nothing writes to that pipe.)
+wait_for() {
+    local code=0 watchdog never=$BATS_TEST_TMPDIR/never
+    [ -p "$never" ] || mkfifo "$never" 2>/dev/null || [ -p "$never" ]
+    { read -r -t 40 <>"$never" || kill -KILL "$1"; } >/dev/null 2>&1 3>&- 4>&- &
+    watchdog=$!
+    wait "$1" || code=$?
+    kill "$watchdog" 2>/dev/null && wait "$watchdog" 2>/dev/null || true
+    return "$code"
+}
+
+# What bats prints of a failed test includes what its teardown prints.
+teardown() {
+    local code=0
+    if [ -z "${BATS_TEST_COMPLETED-}" ]; then
+        kill_everything
+    elif [ -n "$server_pid" ]; then
+        stop_server || code=$?
+    fi
+    if [ -s "$BATS_TEST_TMPDIR/stderr" ]; then
+        echo "The server wrote on stderr:"
+        cat "$BATS_TEST_TMPDIR/stderr"
+    fi
+    return "$code"
+}
+
+# A test that has failed leaves nothing behind: no server, with whatever is in its group, and no client. Among the
+# children is the clock of BATS_TEST_TIMEOUT too: bats forgets it when a test fails, and waits until it has run down.
+kill_everything() {
+    local pid
+    for pid in $started_servers $server_pid; do
+        kill -KILL -- "-$pid" 2>/dev/null || kill -KILL "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
+    for pid in $(children "$$"); do kill "$pid" 2>/dev/null || true; done
+}
+
+# eventually COMMAND...  repeats the command until it succeeds, for states that have no event to wait for, and
+# fails after about 10 s. In a function called so, only the last command's failure counts.
+eventually() {
+    local tries=0
+    until "$@"; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 100 ] || { echo "It never came true: $*" && return 1; }
+        sleep 0.1
+    done
+}
+
+# children PID  prints the pids of its children, zombies included; zombies PID  those of its zombies alone.
+# (kill -0 succeeds for a zombie too.)
+children() {
+    ps -A -o pid=,ppid=,stat= | awk -v parent="$1" '$2 == parent { print $1 }'
+}
+
+zombies() {
+    ps -A -o pid=,ppid=,stat= | awk -v parent="$1" '$2 == parent && $3 ~ /^Z/ { print $1 }'
+}
+
+# descriptors PID  prints the number of its open descriptors.
+descriptors() {
+    if [ -d "/proc/$1/fd" ]; then
+        set -- "/proc/$1/fd/"*
+        echo "$#"
+    else
+        lsof -p "$1" -a -d 0-999999 -F f | grep -c '^f'
+    fi
+}
+
+# raw  sends stdin to the server as it is, and prints what comes back until the server closes the connection. It
+# never closes its own side first: a half-closed connection is another test.
+raw() {
+    local sender reader code=0
+    {
+        # A server may well answer and close before it has read everything.
+        cat <&8 >&9 2>/dev/null 3>&- 4>&- & sender=$!
+        cat <&9 3>&- 4>&- & reader=$!
+        wait_for "$reader" || code=$?
+        kill "$sender" 2>/dev/null && wait "$sender" 2>/dev/null || true
+    } 8<&0 9<>"/dev/tcp/127.0.0.1/$port"
+    return "$code"
+}

@@ -1,0 +1,1536 @@
+#!/usr/bin/env python3
+"""A concurrent HTTP/1.1 and WSGI server in one file, with nothing to install.
+
+    python webserver.py                      every request gets `Hello, World!`
+    python webserver.py --app module:app     a WSGI application, a process per connection
+
+Two stories, each told once, in the order in which things happen.
+
+    Data    bytes -> head -> request -> body -> environ -> application -> response -> bytes
+    Life    listen -> accept -> fork -> serve -> reap -> drain
+
+A connection is one *conversation*: a generator that reads straight down and never blocks.
+It yields what it needs, and whoever runs it provides that and resumes it:
+
+    (state, deadline)                   wait until the socket is ready, or the deadline has passed
+    (CALL, request, context, call)      call into the application, and hand back what it returns
+
+                 listener
+                    | accept
+    parent ---------+-------------------------------.   never parses HTTP, reaps every child
+      |  \\                                           \\
+      |   fork                                        --no-fork: one Loop, many conversations
+      v
+    child: one conversation, poll, _exit
+      `--- lifeline: a pipe that the parent holds open; its end tells a waiting child to go
+      `--- scoreboard: shared memory, a slot each: state, deadline and request-line
+
+Rooms: limits, errors, grammar, transport, request, body, environ, response, conversation,
+loop, scoreboard, listener, processes, command line. Each uses only those above it.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import errno
+import functools
+import gc
+import io
+import math
+import mmap
+import os
+import re
+import select
+import selectors
+import signal
+import socket
+import stat
+import struct
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+    from typing import Any, BinaryIO, Callable, Dict, Generator, Iterator, List, NoReturn
+    from typing import Optional, Sequence, TextIO, Tuple, Type, TypeVar, Union
+
+    T = TypeVar("T")
+    Steps = Generator[Tuple[Any, ...], Any, T]  # a part of a conversation, returning T
+    Environ = Dict[str, Any]
+    ExcInfo = Tuple[Type[BaseException], BaseException, TracebackType]
+    Application = Callable[[Environ, Callable[..., Any]], Any]
+
+__version__ = "1.0"
+
+
+# ---- limits: every number, its unit in its name, its reason beside it -----------------------
+
+
+class Limits:
+    """What a client may ask of the server; an instance carries what the command line changed."""
+
+    # What a client may send.
+    request_line_bytes = 8192  # RFC 9112 3 asks for 8000 at least
+    field_line_bytes = 16384  # four cookies of 4096 bytes, as browsers keep them
+    head_bytes = 65536  # the request-line and all field lines
+    fields = 128  # browsers send 20, proxies add 10
+    body_bytes = 1 << 30  # a disk image passes, a disk does not fill
+    chunks = 1 << 20  # a chunk costs work whatever its size
+    chunk_line_bytes = 1024  # a chunk-size with its extensions
+    blank_lines = 4  # RFC 9112 2.2 asks for one before a request-line
+    memory_bytes = 1 << 20  # a larger body waits in a temporary file
+
+    # How long it may take.
+    header_timeout_s = 10.0  # for a whole head, however it is cut
+    keep_alive_s = 5.0  # for the next request on an idle connection
+    stall_timeout_s = 10.0  # for a body, or for a client to read, over what the rate below allows
+    rate_bytes_per_s = 1024  # slower than a modem is an attack
+    linger_s = 2.0  # for a client to read its refusal
+    linger_bytes = 1 << 20  # drained meanwhile
+
+    # How much of the machine.
+    max_children = 256  # processes: 10 MB each is 2.5 GB at the most
+    backlog = 2048  # connections that wait in the kernel, which has a ceiling of its own
+    graceful_timeout_s = 30.0  # for what is in flight when the server is told to stop
+    moment_s = 0.1  # before the system is asked again for what it refused
+    block_bytes = 65536  # of one read
+    memoized_fields = 512  # response field lines kept ready
+
+
+# ---- errors: what ends an exchange, a connection or the program ------------------------------
+
+
+class HTTPError(Exception):
+    """A request is refused: the status, the rule that it broke, and the offending part."""
+
+    def __init__(self, status: int, rule: str, part: str = "") -> None:
+        super().__init__(status, rule)
+        self.status = status
+        self.rule = rule + (": " + ascii(part[:60]) if part else "")
+
+
+class ClientGone(Exception):
+    """The connection is no more: reset, closed too early, or too slow to be kept."""
+
+
+class UsageError(Exception):
+    """The command line asks for what cannot be had: one line, exit status 2."""
+
+
+REASONS = {
+    400: "Bad Request",
+    408: "Request Timeout",
+    413: "Content Too Large",
+    414: "URI Too Long",
+    417: "Expectation Failed",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    505: "HTTP Version Not Supported",
+}
+
+
+# ---- grammar: RFC 9110, RFC 9112 and RFC 3986 as regular expressions -------------------------
+
+TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+VALUE = r"[\t\x20-\x7e\x80-\xff]*"  # field-value with its OWS; obs-text is kept as latin-1
+TARGET = r"[\x21\x22\x24-\x7e]+"  # visible ASCII; a fragment is never sent (RFC 9112 3.2)
+AUTHORITY = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]+)(?::[0-9]*)?"  # no userinfo
+
+HEAD = re.compile(rf"({TOKEN}) ({TARGET}) HTTP/1\.([0-9])\r\n((?:{TOKEN}:{VALUE}\r\n)*)\r\n")
+FIELD = re.compile(rf"({TOKEN}):[ \t]*({VALUE})\r\n")
+TRAILER_LINE = re.compile(rf"(?:{TOKEN}:{VALUE})?\r\n".encode("latin-1"))
+CRLF = re.compile(rb"\r\n")
+HOST = re.compile(AUTHORITY)
+ABSOLUTE = re.compile(rf"(?i:https?)://({AUTHORITY})(/[^?]*|)(\?.*|)")
+TUNNEL = re.compile(rf"(?=.*:[0-9]+\Z){AUTHORITY}")
+BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+DIGITS = re.compile(r"[0-9]+")
+QUOTED = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
+CHUNK_LINE = re.compile(
+    rf"([0-9A-Fa-f]{{1,15}})(?:[ \t]*;[ \t]*{TOKEN}(?:[ \t]*=[ \t]*(?:{TOKEN}|{QUOTED}))?)*\r\n".encode("latin-1")
+)
+STATUS = re.compile(rf"[2-5][0-9][0-9] {VALUE}")
+NAME = re.compile(TOKEN)
+CONTENT = re.compile(VALUE)
+
+# Wrong wherever it stands in a head, and told before the head is whole. A bare LF or CR is a
+# line end to some and not to others: two readings, and between them a smuggled request.
+STRAY = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+# Why a head is not one, most telling first: what to search for, the status, the rule.
+FAULTS = tuple(
+    (re.compile(pattern), status, rule)
+    for pattern, status, rule in (
+        (r"(?<!\r)\n", 400, "a line ends in CRLF, not in a bare LF (RFC 9112 2.2)"),
+        (r"\r(?!\n)", 400, "a CR stands only before a LF (RFC 9112 2.2)"),
+        (r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", 400, "a head has no control characters (RFC 9110 5.5)"),
+        (r"\A[^\r]* HTTP/[02-9]\.[0-9]\r", 505, "the major version is 1 (RFC 9110 15.6.6)"),
+        (r"\A(?!" + TOKEN + r" )[^ \r]*", 400, "a method is a token, and one space follows (RFC 9112 3)"),
+        (r"\A[^ ]+ [^ \r]*#[^ \r]*", 400, "a request-target has no fragment (RFC 9112 3.2)"),
+        (r"\A[^ ]+ (?!" + TARGET + r" )[^\r]*", 400, "a request-target is visible ASCII between single spaces (RFC 9112 3.2)"),
+        (r"\A(?!.* HTTP/1\.[0-9]\r).*", 400, "a request-line ends in its version, like HTTP/1.1 (RFC 9112 2.3)"),
+        (r"(?<=\n)[ \t][^\r]*", 400, "a field line is not folded (RFC 9112 5.2)"),
+        (r"(?<=\n)[^:\r\n]*(?<=[ \t]):", 400, "no space stands before the colon (RFC 9112 5.1)"),
+        (r"(?<=\n)(?!" + TOKEN + r":)[^\r\n]+", 400, "a field line is a token, a colon and a value (RFC 9112 5)"),
+    )
+)
+
+
+def fault(head: str) -> HTTPError:
+    """Return the refusal that names the rule which `head` breaks."""
+    for pattern, status, rule in FAULTS:
+        found = pattern.search(head)
+        if found:
+            return HTTPError(status, rule, found.group())
+    return HTTPError(400, "this is not a request (RFC 9112 2.1)", head)
+
+
+# ---- transport: the socket, tried first and waited for by yielding ---------------------------
+
+# What a conversation waits for, in the order in which they give way when others have to wait.
+IDLE, SILENT, HEADING, BODY, WRITING, CALL = 1, 2, 3, 4, 5, 6
+
+
+class Connection:
+    """A client's bytes: `ahead` are those that were received and not yet used."""
+
+    def __init__(self, sock: socket.socket, limits: Limits) -> None:
+        self.sock = sock
+        self.limits = limits
+        self.ahead = b""
+
+    def pull(self) -> Optional[bytes]:
+        """Return the bytes that are there now, b"" at the end, None for none yet. Raises ClientGone."""
+        try:
+            return self.sock.recv(Limits.block_bytes)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise ClientGone from error
+
+    def receive(self, state: int, deadline: float) -> Steps[bytes]:
+        """Return what arrives, b"" at the end. A last try follows the deadline: bytes that are
+        there are not lost. Raises TimeoutError, ClientGone."""
+        ready = True
+        while True:
+            data = self.pull()
+            if data is not None:
+                return data
+            if not ready:
+                raise TimeoutError
+            ready = yield state, deadline
+
+    def push(self, data: Union[bytes, memoryview]) -> int:
+        """Send what the socket takes now; return how much that is. Raises ClientGone."""
+        try:
+            return self.sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise ClientGone from error
+
+    def send(self, data: Union[bytes, memoryview]) -> Steps[None]:
+        """Send `data` as the client reads it. Raises ClientGone, also for one who reads too slowly."""
+        rest = memoryview(data)[self.push(data) :]
+        deadline = self.patience(len(rest))
+        while rest:
+            if not (yield WRITING, deadline):
+                raise ClientGone
+            rest = rest[self.push(rest) :]
+
+    def send_file(self, file: int, offset: int, count: int) -> Steps[None]:
+        """Send `count` bytes of a regular file, from `offset`, without reading them here."""
+        deadline = self.patience(count)
+        while count:
+            try:
+                sent = os.sendfile(self.sock.fileno(), file, offset, count)
+            except BlockingIOError:
+                if not (yield WRITING, deadline):
+                    raise ClientGone from None
+                continue
+            except OSError as error:
+                raise ClientGone from error
+            if not sent:
+                raise EOFError("the file became shorter while it was sent")
+            offset, count = offset + sent, count - sent
+
+    def linger(self) -> Steps[None]:
+        """Half-close, then drain for a while: closing on unread bytes resets the connection, and
+        the reset can overtake the answer (RFC 9112 9.6)."""
+        deadline, drained = time.monotonic() + self.limits.linger_s, 0
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+            while drained < self.limits.linger_bytes:
+                data = yield from self.receive(SILENT, deadline)
+                if not data:
+                    return
+                drained += len(data)
+        except (OSError, ClientGone):
+            return
+
+    def patience(self, count: int) -> float:
+        """Return the deadline for `count` bytes: a stall, and what the slowest rate takes."""
+        return time.monotonic() + self.limits.stall_timeout_s + count / self.limits.rate_bytes_per_s
+
+
+# ---- request: from bytes to a head that has one reading --------------------------------------
+
+SINGULAR = ("HTTP_HOST", "CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_TRANSFER_ENCODING", "HTTP_AUTHORIZATION")
+
+
+class Request:
+    """A head, read: `environ` is what the application sees of it, copied for each exchange."""
+
+    def __init__(self, head: bytes, connection_environ: Environ, limits: Limits) -> None:
+        """Raises HTTPError for a head that breaks a rule."""
+        text = head.decode("latin-1")
+        match = HEAD.fullmatch(text)
+        if not match:
+            raise fault(text)
+        self.head = head
+        self.method, target, minor, section = match.groups()
+        self.minor = int(minor)
+        self.line = head[: head.index(b"\r")]
+        if len(self.line) > limits.request_line_bytes:
+            raise HTTPError(414, f"a request-line has {limits.request_line_bytes} bytes at the most")
+        self.environ = environ = connection_environ.copy()
+        environ["REQUEST_METHOD"] = self.method
+        environ["REQUEST_URI"] = environ["RAW_URI"] = target
+        environ["SERVER_PROTOCOL"] = "HTTP/1.1" if self.minor else "HTTP/1.0"
+        self.add_fields(FIELD.findall(section), limits)
+        self.place(target)
+        self.frame(limits)
+        options = members(environ.get("HTTP_CONNECTION", ""))
+        self.persistent = "close" not in options and (self.minor > 0 or "keep-alive" in options)
+
+    def add_fields(self, fields: List[Tuple[str, str]], limits: Limits) -> None:
+        """Add the field lines to the environ, repeated ones joined in order (RFC 9110 5.3)."""
+        environ = self.environ
+        if len(fields) > limits.fields:
+            raise HTTPError(431, f"a header section has {limits.fields} field lines at the most")
+        for name, value in fields:
+            if len(name) + len(value) > limits.field_line_bytes:
+                raise HTTPError(431, f"a field line has {limits.field_line_bytes} bytes at the most", name)
+            key = environ_key(name)
+            value = value.rstrip(" \t")
+            if key in environ:
+                if key in SINGULAR:
+                    raise HTTPError(400, "this field stands once in a request (RFC 9110 5.3)", name)
+                value = environ[key] + ("; " if key == "HTTP_COOKIE" else ", ") + value
+            if key:
+                environ[key] = value
+
+    def place(self, target: str) -> None:
+        """Read the four forms of a request-target, and Host beside them (RFC 9112 3.2)."""
+        environ, method = self.environ, self.method
+        host = environ.get("HTTP_HOST", "" if self.minor else None)
+        if host is not None and not HOST.fullmatch(host):
+            raise HTTPError(400, "HTTP/1.1 has one Host, a host and perhaps a port (RFC 9112 3.2)", host)
+        absolute = ABSOLUTE.fullmatch(target)
+        if method == "CONNECT" and TUNNEL.fullmatch(target):
+            raise HTTPError(501, "this server is no tunnel (RFC 9110 9.3.6)")
+        if target[0] == "/" and method != "CONNECT":
+            path, _, query = target.partition("?")
+        elif absolute and method != "CONNECT":
+            environ["HTTP_HOST"] = absolute[1]  # whatever Host says (RFC 9112 3.2.2)
+            path, query = absolute[2] or "/", absolute[3][1:]
+        elif target == "*" and method == "OPTIONS":
+            path = query = ""
+        else:
+            raise HTTPError(400, f"this is no request-target of {method} (RFC 9112 3.2)", target)
+        if BAD_ESCAPE.search(path):
+            raise HTTPError(400, "a % stands before two hexadecimal digits (RFC 3986 2.1)", path)
+        environ["PATH_INFO"] = ESCAPE.sub(lambda match: chr(int(match[1], 16)), path)
+        environ["QUERY_STRING"] = query
+
+    def frame(self, limits: Limits) -> None:
+        """Say how the body ends, by the steps of RFC 9112 6.3."""
+        environ = self.environ
+        coding = environ.pop("HTTP_TRANSFER_ENCODING", None)  # decoded here (RFC 9112 7.1.3)
+        length = environ.get("CONTENT_LENGTH", "0")
+        self.chunked = coding is not None
+        if coding is not None:
+            if "CONTENT_LENGTH" in environ:
+                raise HTTPError(400, "Transfer-Encoding and Content-Length are two lengths (RFC 9112 6.3)")
+            if not self.minor:
+                raise HTTPError(400, "HTTP/1.0 has no Transfer-Encoding (RFC 9112 6.1)")
+            if coding.lower() != "chunked":
+                known = all(member == "chunked" for member in members(coding))
+                raise HTTPError(400 if known else 501, "the one coding is chunked, once (RFC 9112 6.1)", coding)
+        if not DIGITS.fullmatch(length):
+            raise HTTPError(400, "Content-Length is digits alone (RFC 9110 8.6)", length)
+        if len(length) > 18 or int(length) > limits.body_bytes:  # int() of a million digits takes seconds
+            raise HTTPError(413, f"a body has {limits.body_bytes} bytes at the most")
+        self.length = int(length)
+        expect = environ.get("HTTP_EXPECT", "").lower() if self.minor else ""
+        if expect not in ("", "100-continue"):
+            raise HTTPError(417, "the one expectation is 100-continue (RFC 9110 10.1.1)", expect)
+        self.continues = bool(expect)
+
+
+def members(value: str) -> List[str]:
+    """Return the members of a list-based field value, in lower case (RFC 9110 5.6.1)."""
+    return [member.strip(" \t") for member in value.lower().split(",")]
+
+
+@functools.lru_cache(maxsize=Limits.memoized_fields)
+def environ_key(name: str) -> str:
+    """Return the environ's key for a field name, "" for a field that must not reach it: one
+    with an underscore would pass for another, and Proxy for a setting (httpoxy)."""
+    key = name.upper().replace("-", "_")
+    if "_" in name or key == "PROXY":
+        return ""
+    return key if key in ("CONTENT_LENGTH", "CONTENT_TYPE") else "HTTP_" + key
+
+
+def read_head(connection: Connection, state: int) -> Steps[Optional[bytes]]:
+    """Return the bytes of the next head, None when the client has nothing more to say.
+    `state` is SILENT before the first, IDLE later. Raises HTTPError, ClientGone."""
+    data: Optional[bytes] = connection.ahead
+    if not data:
+        if state == IDLE:
+            yield IDLE, time.monotonic() + connection.limits.keep_alive_s
+        data = connection.pull()
+        if data is None and state == SILENT:
+            yield SILENT, time.monotonic() + connection.limits.header_timeout_s
+            data = connection.pull()
+        if data is None:
+            return None
+    end = data.find(b"\r\n\r\n")
+    if end < 0 or data.startswith(b"\r\n"):
+        if not data:
+            return None
+        data = yield from gather_head(connection, bytearray(data))
+        end = data.find(b"\r\n\r\n")
+    connection.ahead = data[end + 4 :]
+    return data[: end + 4]
+
+
+def gather_head(connection: Connection, data: bytearray) -> Steps[bytes]:
+    """Return `data` and what follows it, until a whole head is there, without blank lines
+    before it. What cannot become a head is refused as soon as that shows."""
+    limits, seen, blank = connection.limits, 0, 0
+    deadline = time.monotonic() + limits.header_timeout_s
+    while True:
+        while data.startswith(b"\r\n") and blank < limits.blank_lines:
+            del data[:2]
+            seen, blank = 0, blank + 1
+        end = data.find(b"\r\n\r\n", max(0, seen - 3))
+        if STRAY.search(data, max(0, seen - 1), end if end >= 0 else len(data)):
+            raise fault(data.decode("latin-1"))
+        if end >= 0:
+            return bytes(data)
+        if len(data) > limits.request_line_bytes and data.find(b"\r\n", 0, limits.request_line_bytes) < 0:
+            raise HTTPError(414, f"a request-line has {limits.request_line_bytes} bytes at the most")
+        if len(data) > limits.head_bytes:
+            raise HTTPError(431, f"a head has {limits.head_bytes} bytes at the most")
+        seen = len(data)
+        try:
+            more = yield from connection.receive(HEADING, deadline)
+        except TimeoutError:
+            raise HTTPError(408, f"a head arrives within {limits.header_timeout_s:g} seconds") from None
+        if not more:
+            raise ClientGone
+        data += more
+
+
+# ---- body: read whole before the application is called, by either framing --------------------
+
+
+class Spool:
+    """A file that is in memory while it is small."""
+
+    def __init__(self, memory_bytes: int) -> None:
+        self.file: Any = io.BytesIO()
+        self.size = 0
+        self.memory_bytes = memory_bytes
+
+    def write(self, data: Union[bytes, bytearray]) -> None:
+        """Append `data`. Raises OSError where the disk is full."""
+        if self.size <= self.memory_bytes < self.size + len(data):
+            import tempfile  # takes 5 ms, and most servers never need it
+
+            memory, self.file = self.file, tempfile.TemporaryFile()
+            self.file.write(memory.getbuffer())
+        self.file.write(data)
+        self.size += len(data)
+
+
+class Body:
+    """A request's body, moved from its connection to a spool."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.limits = connection.limits
+        self.buffer = bytearray(connection.ahead)
+        self.spool = Spool(self.limits.memory_bytes)
+        self.start = time.monotonic()
+
+    def read(self, request: Request) -> Steps[BinaryIO]:
+        """Return the body as a file, at its start. Raises HTTPError, ClientGone."""
+        if request.continues and not self.buffer:
+            yield from self.connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        try:
+            yield from self.move_chunks() if request.chunked else self.move(request.length)
+            self.spool.file.seek(0)
+        except OSError as error:
+            say(f"a body of more than {self.spool.size} bytes cannot be kept: {error.strerror}")
+            raise HTTPError(500, "this body cannot be kept") from None
+        self.connection.ahead = bytes(self.buffer)
+        file: BinaryIO = self.spool.file
+        return file
+
+    def fill(self) -> Steps[None]:
+        """Add to the buffer what arrives next."""
+        limits = self.limits
+        deadline = self.start + limits.stall_timeout_s + self.spool.size / limits.rate_bytes_per_s
+        try:
+            more = yield from self.connection.receive(BODY, deadline)
+        except TimeoutError:
+            raise HTTPError(408, f"a body brings {limits.rate_bytes_per_s} bytes a second") from None
+        if not more:  # a body that ends early is never shown as a whole one (RFC 9112 8)
+            raise ClientGone
+        self.buffer += more
+
+    def move(self, count: int) -> Steps[None]:
+        """Move the next `count` bytes to the spool."""
+        while True:
+            part = self.buffer[:count]
+            del self.buffer[:count]
+            self.spool.write(part)
+            count -= len(part)
+            if not count:
+                return
+            yield from self.fill()
+
+    def move_chunks(self) -> Steps[None]:
+        """Move the data of all chunks; drop the trailer section, which may not change the request (RFC 9112 7.1)."""
+        limits = self.limits
+        for _ in range(limits.chunks):
+            line = yield from self.take(CHUNK_LINE, limits.chunk_line_bytes, "a chunk starts with its size in hexadecimal")
+            size = int(line[1], 16)
+            if self.spool.size + size > limits.body_bytes:
+                raise HTTPError(413, f"a body has {limits.body_bytes} bytes at the most")
+            if not size:
+                break
+            yield from self.move(size)
+            yield from self.take(CRLF, 2, "a chunk ends in CRLF")
+        else:
+            raise HTTPError(413, f"a body has {limits.chunks} chunks at the most")
+        for _ in range(limits.fields):
+            line = yield from self.take(TRAILER_LINE, limits.field_line_bytes, "a trailer section has field lines")
+            if line[0] == b"\r\n":
+                return
+        raise HTTPError(431, f"a trailer section has {limits.fields} field lines at the most")
+
+    def take(self, pattern: re.Pattern[bytes], limit: int, rule: str) -> Steps[re.Match[bytes]]:
+        """Take a line from the buffer; return its match with `pattern`."""
+        while True:
+            end = self.buffer.find(b"\n", 0, limit) + 1
+            found = pattern.fullmatch(self.buffer, 0, end)
+            if found:
+                del self.buffer[:end]
+                return found
+            if end or len(self.buffer) >= limit:
+                raise HTTPError(400, f"{rule} (RFC 9112 7.1)", self.buffer[:60].decode("latin-1"))
+            yield from self.fill()
+
+
+# ---- environ: what the application is told (PEP 3333) ----------------------------------------
+
+
+class FileWrapper:
+    """`wsgi.file_wrapper`: an iterable over a file; a regular file is sent by the kernel."""
+
+    def __init__(self, file: Any, block_bytes: int = Limits.block_bytes) -> None:
+        self.file = file
+        self.block_bytes = block_bytes
+        if hasattr(file, "close"):
+            self.close = file.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(functools.partial(self.file.read, self.block_bytes), b"")
+
+    def extent(self) -> Optional[Tuple[int, int, int]]:
+        """Return descriptor, offset and bytes left of a regular file, None for anything else."""
+        try:
+            file, offset = self.file.fileno(), self.file.tell()
+            status = os.fstat(file)
+        except (AttributeError, OSError, ValueError):
+            return None
+        return (file, offset, max(0, status.st_size - offset)) if stat.S_ISREG(status.st_mode) else None
+
+
+class Site:
+    """What all conversations share: the application, the limits, the scoreboard that says
+    whether to leave, and the part of the environ that is the same for all."""
+
+    def __init__(self, app: Application, limits: Limits, board: Scoreboard, multiprocess: bool) -> None:
+        self.app = app
+        self.limits = limits
+        self.board = board
+        self.talks = sys.stderr.isatty()
+        self.environ: Environ = {
+            "SCRIPT_NAME": "",
+            "SERVER_SOFTWARE": "webserver.py/" + __version__,
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.multithread": False,
+            "wsgi.multiprocess": multiprocess,
+            "wsgi.run_once": False,
+            "wsgi.input_terminated": True,
+            "wsgi.file_wrapper": FileWrapper,
+        }
+
+    def connection_environ(self, listener: Listener, peer: Any) -> Environ:
+        """Return the part of the environ that one connection's requests share."""
+        own = {"SERVER_NAME": listener.name, "SERVER_PORT": str(listener.port)}
+        return {**self.environ, **own, "REMOTE_ADDR": peer[0], "REMOTE_PORT": str(peer[1])}
+
+
+# ---- response: from what the application says to bytes ---------------------------------------
+
+
+@functools.lru_cache(maxsize=1)
+def own_lines(second: int) -> List[bytes]:
+    """Return Date and Server, made once a second; the names are English in any locale."""
+    now = time.gmtime(second)
+    day = "Mon Tue Wed Thu Fri Sat Sun".split()[now.tm_wday]
+    month = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()[now.tm_mon - 1]
+    date = time.strftime(f"Date: {day}, %d {month} %Y %H:%M:%S GMT\r\n", now)
+    return [date.encode(), b"Server: webserver.py\r\n"]
+
+
+# The server's own, whatever the application says of them (RFC 9110 7.6.1, PEP 3333).
+HOP_BY_HOP = frozenset("connection keep-alive proxy-connection te trailer transfer-encoding upgrade".split())
+
+
+@functools.lru_cache(maxsize=Limits.memoized_fields)
+def field_line(name: str, value: str) -> Tuple[Union[int, str, None], bytes]:
+    """Return what a header of the application decides, and its line: the number of a Content-Length,
+    the lower-case name of others that matter, None for the rest. Raises TypeError, ValueError."""
+    if type(name) is not str or type(value) is not str:
+        raise TypeError(f"a header is two str, not {name!r}: {value!r} (PEP 3333)")
+    if not NAME.fullmatch(name) or not CONTENT.fullmatch(value):
+        raise ValueError(f"HTTP cannot carry this header: {name!r}: {value!r} (RFC 9110 5)")
+    line, lower = f"{name}: {value}\r\n".encode("latin-1"), name.lower()
+    if lower == "content-length":
+        if not DIGITS.fullmatch(value) or len(value) > 18:
+            raise ValueError(f"this is no Content-Length: {value!r} (RFC 9110 8.6)")
+        return int(value), line
+    return (lower if lower in HOP_BY_HOP or lower in ("date", "server") else None), line
+
+
+@functools.lru_cache(maxsize=Limits.memoized_fields)
+def status_line(status: str) -> Tuple[int, bytes]:
+    """Return the code and the status-line. Raises TypeError, ValueError."""
+    if type(status) is not str:
+        raise TypeError(f"a status is a str, not {status!r} (PEP 3333)")
+    if not STATUS.fullmatch(status):
+        raise ValueError(f"a status is 200 to 599, a space and a reason, not {status!r} (PEP 3333)")
+    return int(status[:3]), f"HTTP/1.1 {status}\r\n".encode("latin-1")
+
+
+class Response:
+    """One response: start_response and write for the application, framing for the wire."""
+
+    code = 0  # until start_response is called
+    begun = False  # the head is on its way
+    chunked = bodiless = False
+    left: Optional[int] = None  # bytes of the body that are still due
+    spool: Any = None  # what write() may not send at once
+
+    def __init__(self, connection: Connection, request: Request, site: Site, block: Any) -> None:
+        self.connection = connection
+        self.request = request
+        self.site = site
+        self.block = block  # runs steps to their end; None where nothing may block
+
+    def start(self, status: str, headers: List[Tuple[str, str]], exc_info: Optional[ExcInfo] = None) -> Any:
+        """start_response of PEP 3333. Raises TypeError and ValueError for what HTTP cannot
+        carry, AssertionError when called twice, and `exc_info` when it is too late."""
+        if exc_info:
+            try:
+                if self.begun:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # else the traceback holds this frame, and this frame the traceback
+        elif self.code:
+            raise AssertionError("start_response was called before, and without exc_info (PEP 3333)")
+        if type(headers) is not list:
+            raise TypeError(f"the headers are a list, not {headers!r} (PEP 3333)")
+        self.close, self.length = not self.request.persistent, None
+        code, line = status_line(status)
+        lines, own = [line], own_lines(int(time.time()))
+        for name, value in headers:
+            decides, line = field_line(name, value)
+            if type(decides) is int and self.length is None:
+                self.length = decides
+            elif decides == "connection":
+                self.close = self.close or "close" in value.lower()
+            elif decides == "date" or decides == "server":
+                own = [line, own[1]] if decides == "date" else [own[0], line]
+            elif decides is None:
+                lines.append(line)
+            elif decides not in HOP_BY_HOP:
+                raise ValueError("Content-Length stands once (RFC 9110 8.6)")
+        self.lines = lines + own
+        self.code = code
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """The write callable of PEP 3333: it blocks, or spools where nothing may block."""
+        if not isinstance(data, bytes):
+            raise TypeError(f"write takes bytes, not {type(data).__name__} (PEP 3333)")
+        data = self.framed(data)
+        if self.block:
+            self.block(self.connection.send(data))
+        else:
+            self.spool = self.spool or Spool(self.site.limits.memory_bytes)
+            self.spool.write(data)
+
+    def head(self, known: Optional[int]) -> bytes:
+        """Return the head; `known` is the length of the body where all of it is there."""
+        if not self.code:
+            raise AssertionError("the application did not call start_response (PEP 3333)")
+        self.begun = True
+        lines, request = self.lines, self.request
+        self.bodiless = request.method == "HEAD" or self.code in (204, 205, 304)
+        if self.code in (204, 205):  # RFC 9110 8.6, 15.3.6
+            self.length = None if self.code == 204 else 0
+        elif self.length is None and (known or not self.bodiless):
+            self.length = known
+        if self.length is not None:
+            lines.append(b"Content-Length: %d\r\n" % self.length)
+        elif not self.bodiless:
+            self.chunked = request.minor > 0
+            self.close = self.close or not self.chunked
+            if self.chunked:
+                lines.append(b"Transfer-Encoding: chunked\r\n")
+        self.left = None if self.bodiless else self.length
+        self.close = self.close or self.site.board.memory[0] != 0
+        if self.close:
+            lines.append(b"Connection: close\r\n")
+        elif not request.minor:
+            lines.append(b"Connection: keep-alive\r\n")
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+    def framed(self, data: bytes, known: Optional[int] = None) -> bytes:
+        """Return `data` as it goes on the wire, after the head where that is still to be sent."""
+        head = b"" if self.begun else self.head(known)
+        if self.bodiless or not data:
+            return head
+        if self.chunked:
+            return b"%b%x\r\n%b\r\n" % (head, len(data), data)
+        if self.left is not None:
+            if len(data) > self.left:
+                say(f"{self.request.line!r}: what exceeds its Content-Length of {self.length} is cut off")
+                data = data[: self.left]
+            self.left -= len(data)
+        return head + data if head else data
+
+    def end(self) -> bytes:
+        """Return what ends the body. Raises EOFError where bytes are missing that were announced."""
+        if self.left:
+            raise EOFError(f"{self.left} bytes of a Content-Length of {self.length} are missing")
+        return b"0\r\n\r\n" if self.chunked else b""
+
+
+def say(message: str) -> None:
+    """Write one line to stderr, in one write. A stderr that is closed or full stops nothing."""
+    try:
+        sys.stderr.write(f"webserver: {message}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass
+
+
+# ---- conversation: a connection from its first byte to its last ------------------------------
+
+
+def converse(sock: socket.socket, environ: Environ, site: Site, block: Any = None) -> Steps[None]:
+    """Serve one connection: read request, call application, write response, again."""
+    connection = Connection(sock, site.limits)
+    request: Optional[Request] = None
+    state = SILENT
+    try:
+        while True:
+            if connection.ahead:  # pipelined: others have their turn before it
+                yield WRITING, connection.patience(0)
+            head = yield from read_head(connection, state)
+            if head is None:
+                return
+            if not request or head != request.head:  # a client that stays repeats its head
+                request = None
+                request = Request(head, environ, site.limits)
+            body: BinaryIO = io.BytesIO()
+            if request.chunked or request.length:
+                body = yield from Body(connection).read(request)
+            if not (yield from exchange(Response(connection, request, site, block), body)):
+                break
+            state = IDLE
+        if connection.ahead:
+            yield from connection.linger()
+    except HTTPError as error:
+        yield from refuse(connection, error, request)
+    except ClientGone:
+        return
+
+
+def exchange(response: Response, body: BinaryIO) -> Steps[bool]:
+    """Call the application and send its response; return whether the connection goes on.
+    Every call is made in the request's own context. Raises HTTPError, ClientGone."""
+    request, site, connection = response.request, response.site, response.connection
+    environ = request.environ.copy()
+    environ["wsgi.input"] = body
+    environ["wsgi.errors"] = sys.stderr
+    if request.chunked:
+        environ["CONTENT_LENGTH"] = str(body.seek(0, 2))
+        body.seek(0)
+    context = contextvars.copy_context()
+    blocks: Any = None
+    try:
+        blocks = yield CALL, request, context, (site.app, environ, response.start)
+        if type(blocks) is list and len(blocks) == 1 and type(blocks[0]) is bytes and not response.begun:
+            data = response.framed(blocks[0], len(blocks[0])) + response.end()
+            sent = connection.push(data)
+            if sent < len(data):
+                yield from connection.send(data[sent:])
+        else:
+            yield from send_blocks(response, blocks, context)
+    except ClientGone:
+        raise
+    except BaseException as error:  # SystemExit and MemoryError too: the next request is not to blame
+        report(request, error)
+        if response.begun:
+            raise ClientGone from error
+        raise HTTPError(500, "the application failed") from None
+    finally:
+        if site.talks:
+            say(f"{environ['REMOTE_ADDR']} {request.line.decode('latin-1')} {response.code}")
+        if hasattr(blocks, "close"):
+            try:
+                yield CALL, request, context, (blocks.close,)
+            except BaseException as error:
+                report(request, error)
+    return not response.close
+
+
+def send_blocks(response: Response, blocks: Any, context: contextvars.Context) -> Steps[None]:
+    """Send what the application returned, each block before the next is asked for."""
+    request, connection, end = response.request, response.connection, object()
+    if isinstance(blocks, (str, bytes)) or blocks is None:
+        raise TypeError(f"the application returned {type(blocks).__name__}, not an iterable of bytes (PEP 3333)")
+    extent = blocks.extent() if isinstance(blocks, FileWrapper) and not response.begun else None
+    if extent:
+        yield from send_extent(response, *extent)
+    else:
+        blocks = yield CALL, request, context, (iter, blocks)
+        while not extent:
+            block = yield CALL, request, context, (next, blocks, end)
+            if response.spool:
+                yield from send_spool(response)
+            if block is end:
+                break
+            if not isinstance(block, bytes):
+                raise TypeError(f"the application yielded {type(block).__name__}, not bytes (PEP 3333)")
+            if block:
+                yield from connection.send(response.framed(block))
+            if response.begun and response.bodiless:
+                break
+    yield from connection.send(response.framed(b"", 0) + response.end())
+
+
+def send_extent(response: Response, file: int, offset: int, size: int) -> Steps[None]:
+    """Send a regular file from its current position to the Content-Length or its end."""
+    yield from response.connection.send(response.head(size))
+    count = min(size, response.left or 0)
+    if count:
+        yield from response.connection.send_file(file, offset, count)
+        response.left = (response.left or 0) - count
+
+
+def send_spool(response: Response) -> Steps[None]:
+    """Send what write() left."""
+    file, response.spool = response.spool.file, None
+    file.seek(0)
+    with file:
+        for data in iter(functools.partial(file.read, Limits.block_bytes), b""):
+            yield from response.connection.send(data)
+
+
+def report(request: Request, error: BaseException) -> None:
+    """Show an application's failure on stderr, below the request that met it."""
+    import traceback  # takes 10 ms, and healthy applications never need it
+
+    try:
+        lines = traceback.format_exception(type(error), error, error.__traceback__)
+        say(request.line.decode("latin-1") + " failed\n" + "".join(lines).rstrip("\n"))
+    except (MemoryError, RecursionError):
+        say(request.line.decode("latin-1") + " failed: " + type(error).__name__)
+
+
+def refuse(connection: Connection, error: HTTPError, request: Optional[Request]) -> Steps[None]:
+    """Answer a refused request with the rule that it broke, and close so that it can be read."""
+    title = f"{error.status} {REASONS[error.status]}"
+    body = f"{title}: {error.rule}\n"
+    head = f"Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nContent-Length: {len(body)}\r\n"
+    lines = [f"HTTP/1.1 {title}\r\n".encode(), *own_lines(int(time.time())), head.encode(), b"Connection: close\r\n\r\n"]
+    if not request or request.method != "HEAD":
+        lines.append(body.encode())
+    try:
+        yield from connection.send(b"".join(lines))
+        yield from connection.linger()
+    except ClientGone:
+        return
+
+
+def advance(conversation: Steps[Any], ready: Any, call: Callable[..., Any]) -> Optional[Tuple[Any, ...]]:
+    """Resume `conversation` and make its calls until it waits; return (state, deadline), or
+    None at its end. What a call raises is raised where the conversation asked for it."""
+    try:
+        event = conversation.send(ready)
+        while event[0] == CALL:
+            try:
+                value = call(*event[1:])
+            except BaseException as error:
+                event = conversation.throw(error)
+            else:
+                event = conversation.send(value)
+        return event
+    except StopIteration:
+        return None
+
+
+# ---- loop: resumes whoever is ready, or whose deadline has passed ----------------------------
+
+NEVER = float("inf")
+NOTHING, READ, WRITE = 0, selectors.EVENT_READ, selectors.EVENT_WRITE
+
+
+class Wait:
+    """Somebody who waits: `resume` is called with True when `key` is ready, with False when
+    the deadline has passed. `rank` orders who gives way, 0 never does."""
+
+    resume: Callable[[bool], None]
+    deadline = NEVER
+    rank = 0
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
+        self.events = NOTHING
+
+
+class Loop:
+    """An event loop that knows no HTTP, handles no signal and forks nothing. A deadline that
+    moves costs nothing: all are looked at when the earliest that was seen has passed."""
+
+    SCAN_S = 0.1  # at most so often
+
+    def __init__(self) -> None:
+        self.selector = selectors.DefaultSelector()
+        self.waits: Dict[Any, Wait] = {}
+        self.next = NEVER
+        self.running = True
+
+    def wait(self, key: Any, events: int, resume: Callable[[bool], None], deadline: float, rank: int = 0) -> None:
+        """Resume when `key` (a socket, a descriptor; anything, for NOTHING) is ready or at `deadline`."""
+        wait = self.waits.get(key)
+        if wait is None:
+            wait = self.waits[key] = Wait(key)
+        if wait.events != events:
+            self.watch(wait, events)
+        wait.resume, wait.deadline, wait.rank = resume, deadline, rank
+        if deadline < self.next:
+            self.next = deadline
+
+    def watch(self, wait: Wait, events: int) -> None:
+        """Tell the selector what `wait` is for now."""
+        if not events:
+            self.selector.unregister(wait.key)
+        elif wait.events:
+            self.selector.modify(wait.key, events, wait)
+        else:
+            self.selector.register(wait.key, events, wait)
+        wait.events = events
+
+    def forget(self, key: Any) -> None:
+        """Wait for `key` no longer."""
+        if key in self.waits:
+            wait = self.waits.pop(key)
+            wait.deadline = NEVER
+            if wait.events:
+                self.watch(wait, NOTHING)
+
+    def run(self) -> None:
+        """Turn until `running` is made false."""
+        while self.running:
+            timeout = None if self.next == NEVER else max(0.0, self.next - time.monotonic())
+            for key, _ in self.selector.select(timeout):
+                if key.data.events:  # not forgotten meanwhile
+                    key.data.resume(True)
+            now = time.monotonic()
+            if now >= self.next:
+                self.expire(now)
+
+    def expire(self, now: float) -> None:
+        """Resume those whose deadline has passed."""
+        self.next = NEVER
+        for wait in list(self.waits.values()):
+            if wait.deadline <= now:
+                wait.deadline = NEVER
+                wait.resume(False)
+        earliest = min((wait.deadline for wait in self.waits.values()), default=NEVER)
+        self.next = max(earliest, now + self.SCAN_S)
+
+    def dismiss(self, most: int, highest: int) -> None:
+        """Ask up to `most` waits of rank 1 to `highest` to go, the most expendable first."""
+        asked = [wait for wait in self.waits.values() if 0 < wait.rank <= highest]
+        for wait in sorted(asked, key=lambda wait: (wait.rank, wait.deadline))[:most]:
+            wait.resume(False)
+
+
+# ---- scoreboard: what every child is at, in memory that outlives it --------------------------
+
+
+class Scoreboard:
+    """Shared memory, a slot for each child. The first byte is the server's: while it is not
+    zero, nobody goes idle. No locks: a slot has one writer."""
+
+    SLOT_BYTES = 256
+    STATE = struct.Struct("dBB")  # deadline, state, length of the request-line that follows
+    AT_STATE = 8
+    LINE_BYTES = SLOT_BYTES - STATE.size
+
+    def __init__(self, slots: int) -> None:
+        self.memory = mmap.mmap(-1, (slots + 1) * self.SLOT_BYTES)
+
+    def note(self, slot: int, line: bytes) -> None:
+        """Keep the request-line that the child of `slot` is serving."""
+        at = slot * self.SLOT_BYTES + self.STATE.size
+        self.memory[at : at + len(line)] = line
+        self.memory[at - 1] = len(line)
+
+    def read(self, slot: int) -> Tuple[int, float, str]:
+        """Return state, deadline and request-line of `slot`."""
+        at = slot * self.SLOT_BYTES
+        deadline, state, length = self.STATE.unpack_from(self.memory, at)
+        at += self.STATE.size
+        return state, deadline, self.memory[at : at + length].decode("latin-1")
+
+
+# ---- listener: addresses and sockets ---------------------------------------------------------
+
+
+class Listener:
+    """A listening socket and the name under which its clients know it."""
+
+    def __init__(self, sock: socket.socket, name: str) -> None:
+        self.sock = sock
+        self.name = name
+        self.port: int = sock.getsockname()[1]
+
+
+BIND = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]/]*)):([0-9]{1,5})")
+ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # an address that this machine does not have
+
+
+def listen(bind: str, backlog: int) -> List[Listener]:
+    """Return listeners on every address of HOST:PORT, all on the same port. Raises UsageError."""
+    match = BIND.fullmatch(bind)
+    if not match or int(match[3]) > 65535:
+        raise UsageError(f"not HOST:PORT, :PORT or [IPV6]:PORT: {bind}")
+    host, port = match[1] or match[2], int(match[3])
+    names = ("127.0.0.1", "::1") if host == "localhost" else (host or None,)
+    try:
+        addresses = dict.fromkeys(
+            (family, *address)
+            for name in names
+            for family, _, _, _, address in socket.getaddrinfo(
+                name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+        )
+        for tries_left in reversed(range(20)):  # a free port of one address can be taken on the other
+            try:
+                socks = bind_all(list(addresses), port)
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or port or not tries_left:
+                    raise
+        for sock in socks:
+            sock.listen(backlog)
+    except (OSError, UnicodeError) as error:
+        raise UsageError(f"cannot listen on {bind}: {getattr(error, 'strerror', None) or error}") from None
+    return [Listener(sock, host or socket.gethostname()) for sock in socks]
+
+
+def bind_all(addresses: Sequence[Tuple[Any, ...]], port: int) -> List[socket.socket]:
+    """Return a socket bound to each address that this machine has. Raises OSError."""
+    socks: List[socket.socket] = []
+    try:
+        for family, host, _, *scope in addresses:
+            try:
+                sock = socket.socket(family, socket.SOCK_STREAM)
+                socks.append(sock)
+                sock.setblocking(False)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
+                if family == socket.AF_INET6:
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                sock.bind((host, port, *scope))
+                port = sock.getsockname()[1]
+            except OSError as error:
+                if error.errno not in ABSENT or len(addresses) == 1:
+                    raise
+                if error.errno == errno.EADDRNOTAVAIL:
+                    socks.pop().close()
+        if not socks:
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+        return socks
+    except OSError:
+        for sock in socks:
+            sock.close()
+        raise
+
+
+# ---- processes: the parent that forks and reaps, the child that serves one connection --------
+
+STOPS = (signal.SIGTERM, signal.SIGINT)
+# A client that left before it was accepted, or was taken by another.
+SKIPPED = (errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errno.EAGAIN, errno.EWOULDBLOCK)
+
+
+class GiveWay(BaseException):
+    """Raised by a signal in a child that is idle, and only there."""
+
+
+class Child:
+    """Runs one conversation, blocking where it waits, and keeps its slot of the scoreboard."""
+
+    line = b""  # on the scoreboard
+    idle = False  # and may be asked to go
+    poll: Any = None  # for a client's next bytes, or the end of the lifeline
+
+    def __init__(self, parent: Parent, sock: socket.socket, slot: int) -> None:
+        self.parent = parent
+        self.sock = sock
+        self.board = parent.site.board
+        self.memory = self.board.memory
+        self.slot = slot
+        self.at = slot * Scoreboard.SLOT_BYTES
+
+    def wait(self, state: int, deadline: float) -> bool:
+        """Return True when the socket is ready, False at the deadline or when told to go."""
+        Scoreboard.STATE.pack_into(self.memory, self.at, deadline, state, len(self.line))
+        if state == IDLE and self.memory[0]:  # after the mark: whoever set it sees one of the two
+            return False
+        poll = self.poll
+        if state > SILENT or not poll:
+            poll = select.poll()
+            poll.register(self.sock, select.POLLOUT if state == WRITING else select.POLLIN)
+        if state <= SILENT and not self.poll:
+            self.poll = poll
+            poll.register(self.parent.lifeline[0], 0)  # its end is always told
+        try:
+            self.idle = state == IDLE
+            ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+            self.idle = False
+        except GiveWay:
+            return False
+        if len(ready) == 1 and ready[0][0] != self.parent.lifeline[0]:
+            return True
+        if ready:  # the parent drains or is dead: its other children hear it from here
+            self.memory[0] = 1
+        return len(ready) > 1
+
+    def call(self, request: Request, context: contextvars.Context, call: Tuple[Any, ...]) -> Any:
+        """Call into the application, with the request-line where the parent finds it."""
+        if request.line is not self.line:
+            self.line = request.line[: Scoreboard.LINE_BYTES]
+            self.board.note(self.slot, self.line)
+        self.memory[self.at + Scoreboard.AT_STATE] = CALL
+        if os.getppid() != self.parent.pid and not signal.getitimer(signal.ITIMER_REAL)[0]:
+            signal.alarm(math.ceil(self.parent.limits.graceful_timeout_s))  # nobody else is left to cut
+        return context.run(*call)
+
+    def block(self, steps: Steps[Any]) -> None:
+        """Run `steps` to its end."""
+        event = advance(steps, None, self.call)
+        while event:
+            event = advance(steps, self.wait(*event), self.call)
+
+    def on_signal(self, signum: int) -> None:
+        """Heed the parent, who asks an idle child to go. INT and TERM, to the whole group, are its affair."""
+        if signum == signal.SIGURG and self.idle:
+            self.idle = False
+            raise GiveWay
+
+
+class Parent:
+    """Listens, forks, reaps and drains; it never parses a byte of HTTP."""
+
+    def __init__(self, site: Site, listeners: List[Listener], fork: bool) -> None:
+        self.site = site
+        self.limits = site.limits
+        self.listeners = listeners
+        self.fork = fork
+        self.loop = Loop()
+        self.children: Dict[int, int] = {}  # pid: slot
+        self.slots = list(range(self.limits.max_children, 0, -1))  # free ones
+        self.accepted: Optional[Tuple[Listener, socket.socket, Any]] = None  # and not served yet
+        self.lifeline = os.pipe()
+        self.wake = os.pipe()
+        self.pid = os.getpid()
+        self.child: Optional[Child] = None  # in a child, that child
+        self.stops = 0
+        self.draining = False
+        self.told: List[str] = []
+
+    def run(self) -> int:
+        """Serve until told to stop; return the exit status."""
+        for end in self.wake:
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(self.wake[1], warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # it only wakes: then every child is reaped
+        for signum in (*STOPS, signal.SIGURG):
+            signal.signal(signum, self.on_signal)
+        self.loop.wait(self.wake[0], READ, self.on_wake, NEVER)
+        self.private = [*self.wake, self.lifeline[1], *(listener.sock.fileno() for listener in self.listeners)]
+        if isinstance(self.loop.selector, getattr(selectors, "EpollSelector", ())):
+            self.private.append(self.loop.selector.fileno())  # shared by fork: the child closes it, no more
+        gc.collect()
+        gc.freeze()  # children share these pages as long as nobody counts in them
+        self.listen()
+        self.loop.run()
+        return 0
+
+    # Accept and fork. Nobody is lost: who cannot be served now stays in the kernel's queue, or
+    # is the one that was accepted already.
+
+    def listen(self, _ready: bool = False) -> None:
+        """Go on: with the connection that was accepted, then with those that come."""
+        if self.accepted:
+            self.serve()
+        elif not self.draining:
+            for listener in self.listeners:
+                self.loop.wait(listener.sock, READ, functools.partial(self.accept, listener), NEVER)
+
+    def accept(self, listener: Listener, _ready: bool) -> None:
+        """Accept one connection, if there is room."""
+        if self.fork and not self.slots:
+            self.make_room(f"all {self.limits.max_children} children are busy: --max-children allows more")
+            return
+        try:
+            sock, peer = listener.sock.accept()
+        except OSError as error:
+            if error.errno not in SKIPPED:
+                self.make_room(f"accept: {error.strerror}: see ulimit -n, and the limits of the system")
+            return
+        sock.setblocking(False)
+        self.accepted = listener, sock, peer
+        self.serve()
+
+    def serve(self) -> None:
+        """Serve the accepted connection: in a child, or here among others."""
+        assert self.accepted
+        listener, sock, peer = self.accepted
+        environ = self.site.connection_environ(listener, peer)
+        if self.fork:
+            try:
+                self.spawn(sock, environ)
+            except OSError as error:
+                self.make_room(f"fork: {error.strerror}: see ulimit -u, and the limits of the system")
+                return
+            sock.close()
+        self.accepted = None
+        if not self.fork:
+            self.host(sock, environ)
+        self.site.board.memory[0] = self.draining
+        self.listen()
+
+    def make_room(self, reason: str) -> None:
+        """Nobody more can be served now: ask one who is idle to go, and wait."""
+        if reason not in self.told:
+            self.told.append(reason)
+            say(reason)
+        board, asked = self.site.board, []
+        board.memory[0] = 1  # before the look: who goes idle from now on sees it
+        if self.fork:
+            states = sorted((*board.read(slot)[:2], pid) for pid, slot in self.children.items())
+            asked = [pid for state, _, pid in states if state == IDLE][:1]
+        for pid in asked:
+            os.kill(pid, signal.SIGURG)  # ignored by default: harmless to whatever else it meets
+        for listener in self.listeners:
+            self.loop.wait(listener.sock, NOTHING, self.listen, NEVER)
+        refused = self.slots or not self.fork  # by the system, which does not say when it can again
+        again = time.monotonic() + self.limits.moment_s if refused or asked else NEVER
+        self.loop.wait(self, NOTHING, self.listen, again)
+        if not self.fork:
+            self.loop.dismiss(1, IDLE)
+
+    def spawn(self, sock: socket.socket, environ: Environ) -> None:
+        """Fork a child for the connection. Raises OSError where the system refuses."""
+        slot, board = self.slots[-1], self.site.board
+        Scoreboard.STATE.pack_into(board.memory, slot * Scoreboard.SLOT_BYTES, NEVER, SILENT, 0)
+        pid = os.fork()
+        if not pid:
+            self.be_child(sock, environ, slot)
+        self.children[pid] = self.slots.pop()
+
+    def be_child(self, sock: socket.socket, environ: Environ, slot: int) -> NoReturn:
+        """Serve one connection and end: no path leads a child back from here."""
+        status = 70  # EX_SOFTWARE, unless the end is reached
+        try:
+            self.child = child = Child(self, sock, slot)
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for descriptor in self.private:
+                os.close(descriptor)
+            child.block(converse(sock, environ, self.site, child.block))
+            status = 0
+        except BaseException as error:
+            sys.excepthook(type(error), error, error.__traceback__)
+        finally:
+            try:
+                for stream in (sys.stdout, sys.stderr):  # os._exit loses what is not flushed
+                    stream.flush()
+            except (OSError, ValueError):
+                pass
+            finally:
+                if not status:
+                    self.site.board.memory[slot * Scoreboard.SLOT_BYTES + Scoreboard.AT_STATE] = 0
+                os._exit(status)
+
+    def host(self, sock: socket.socket, environ: Environ) -> None:
+        """Serve the connection in this process, among others."""
+        conversation = converse(sock, environ, self.site)
+
+        def resume(ready: Optional[bool]) -> None:
+            event = advance(conversation, ready, lambda request, context, call: context.run(*call))
+            if event:
+                state, deadline = event
+                if state <= SILENT and self.draining:
+                    deadline = 0.0
+                self.loop.wait(sock, WRITE if state == WRITING else READ, resume, deadline, state)
+            else:
+                self.loop.forget(sock)
+                sock.close()
+                self.finish()
+
+        resume(None)
+
+    # Heed signals: reap, drain, cut.
+
+    def on_signal(self, signum: int, frame: Optional[FrameType]) -> None:
+        """Note TERM or INT: the first drains, the second cuts. Children inherit this handler,
+        so that no signal finds them without one; exec resets it."""
+        if os.getpid() != self.pid:
+            if self.child:
+                self.child.on_signal(signum)
+        elif signum in STOPS:
+            self.stops += 1
+            if self.stops > 1 and not self.fork:  # the loop may be in the application
+                sys.stdout.flush()
+                os._exit(0)
+
+    def on_wake(self, _ready: bool) -> None:
+        """Do what the signals that have arrived call for."""
+        try:
+            os.read(self.wake[0], 4096)
+        except BlockingIOError:
+            pass
+        if self.reap():
+            self.listen()
+        if self.stops and not self.draining:
+            self.drain()
+        if self.stops > 1:
+            self.cut()
+        self.finish()
+
+    def reap(self) -> bool:
+        """Reap every child that has ended, for signals coalesce; return whether there was one."""
+        reaped = False
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return reaped
+            if not pid:
+                return reaped
+            slot = self.children.pop(pid, 0)
+            if slot:  # not an orphan that PID 1 inherited
+                reaped = True
+                self.slots.append(slot)
+                self.tell_end(pid, status, slot)
+
+    def tell_end(self, pid: int, status: int, slot: int) -> None:
+        """Say how a child died that did not come to its end, and what it was serving."""
+        state, _, line = self.site.board.read(slot)
+        if not state:
+            return
+        if os.WIFSIGNALED(status):
+            how = "was killed by " + signal.Signals(os.WTERMSIG(status)).name
+        else:
+            how = f"exited with status {os.WEXITSTATUS(status)}"
+        say(f"child {pid} {how} " + (f"while serving {line}" if line else "before its first request"))
+
+    def drain(self) -> None:
+        """Accept no more, let what is in flight finish, close what is idle."""
+        self.draining = True
+        self.site.board.memory[0] = 1
+        for listener in self.listeners:
+            self.loop.forget(listener.sock)
+            listener.sock.close()
+        os.close(self.lifeline[1])
+        self.loop.dismiss(len(self.loop.waits), SILENT)
+        deadline = time.monotonic() + self.limits.graceful_timeout_s
+        self.loop.wait("drain", NOTHING, lambda _: self.cut(), deadline)
+
+    def cut(self) -> None:
+        """End what is still in flight."""
+        for pid in self.children:
+            os.kill(pid, signal.SIGKILL)
+        if self.accepted:
+            self.accepted[1].close()
+            self.accepted = None
+        self.loop.running = self.fork and bool(self.children)
+
+    def finish(self) -> None:
+        """Leave the loop when the drain is complete."""
+        connections = any(wait.rank for wait in self.loop.waits.values())
+        self.loop.running = not (self.draining and not (self.children or self.accepted or connections))
+
+
+# ---- command line: from arguments to a running server ----------------------------------------
+
+OPTIONS = (  # option, attribute of Limits, metavar, help
+    ("--max-children", "max_children", "N", "processes at once; further clients wait"),
+    ("--backlog", "backlog", "N", "connections that may wait in the kernel's queue"),
+    ("--header-timeout", "header_timeout_s", "S", "seconds for a request's head to arrive"),
+    ("--keep-alive", "keep_alive_s", "S", "seconds for the next request on an idle connection"),
+    ("--graceful-timeout", "graceful_timeout_s", "S", "seconds for requests in flight to finish at the end"),
+    ("--max-body", "body_bytes", "BYTES", "size of a request's body"),
+)
+APP = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*)(?::([^\W\d]\w*(?:\.[^\W\d]\w*)*)(\(\))?)?")
+
+
+def hello(environ: Environ, start_response: Callable[..., Any]) -> List[bytes]:
+    """The article's page."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"Hello, World!\n"]
+
+
+def load(spec: str) -> Application:
+    """Return the application that MODULE:APP names. Raises UsageError, and whatever the
+    application's own module raises."""
+    match = APP.fullmatch(spec)
+    if not match:
+        raise UsageError(f"not MODULE, MODULE:APP or MODULE:FACTORY(): {spec}")
+    module, path, factory = match.groups()
+    sys.path.insert(0, os.getcwd())
+    import importlib
+
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and (module + ".").startswith(error.name + "."):
+            raise UsageError(f"no module named {error.name}") from None
+        raise
+    for name in (path or ("application" if hasattr(found, "application") else "app")).split("."):
+        if not hasattr(found, name):
+            raise UsageError(f"{module} has no {path or 'application, and no app'}")
+        found = getattr(found, name)
+    if factory and callable(found):
+        found = found()
+    if not callable(found):
+        raise UsageError(f"{spec} is no WSGI application: {type(found).__name__} is not callable")
+    application: Application = found
+    return application
+
+
+def open_standard_streams() -> None:
+    """Open descriptors 0 to 2 where they are missing: a listener must not become stdout."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest free number
+    sys.stdin = sys.stdin or open(0, closefd=False)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)
+    sys.stderr = sys.stderr or open(2, "w", closefd=False, errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)  # what is printed appears at once, in a pipe too
+
+
+def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
+    """Return what the command line says, and the limits with its changes. Raises UsageError."""
+    import argparse  # takes 10 ms, and a program that imports this file never needs it
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise UsageError(message)
+
+    parser = Parser(prog="webserver.py", allow_abbrev=False, description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("module", nargs="?", metavar="MODULE:APP", help="the WSGI application, as --app names it")
+    parser.add_argument("--app", metavar="MODULE:APP", help="the WSGI application; without one, a page says hello")
+    parser.add_argument("--bind", default="localhost:8888", metavar="HOST:PORT", help="where to listen (%(default)s)")
+    parser.add_argument("--no-fork", action="store_true", help="serve in one process, for debuggers")
+    for option, name, metavar, text in OPTIONS:
+        default = getattr(Limits, name)
+        text = f"{text} ({default:g})"
+        parser.add_argument(option, dest=name, type=type(default), default=default, metavar=metavar, help=text)
+    parser.add_argument("--version", action="version", version="webserver.py " + __version__)
+    found = parser.parse_args(arguments)
+    if found.app and found.module:
+        raise UsageError("the application is named twice")
+    limits = Limits()
+    for option, name, _, _ in OPTIONS:
+        value = getattr(found, name)
+        if not 0 < value < NEVER:
+            raise UsageError(f"{option}: a number above 0, not {value}")
+        setattr(limits, name, value)
+    return found, limits
+
+
+def start(arguments: Optional[Sequence[str]]) -> int:
+    """Do what the command line says; return the exit status. Raises UsageError."""
+    found, limits = parse_arguments(arguments)
+    fork = not found.no_fork
+    if fork and not hasattr(os, "fork"):
+        raise UsageError("this platform has no fork: use --no-fork")
+    spec = found.app or found.module
+    try:
+        app = load(spec) if spec else hello
+    except (UsageError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # the application's own failure, shown to its author
+        sys.excepthook(type(error), error, error.__traceback__)
+        return 1
+    threads = sys.modules.get("threading")
+    if fork and threads and threads.active_count() > 1:
+        say("the application started threads at import: they do not exist in the children that serve")
+    listeners = listen(found.bind, limits.backlog)
+    parent = Parent(Site(app, limits, Scoreboard(limits.max_children), fork), listeners, fork)
+    print(f"Serving HTTP on port {listeners[0].port} ...", flush=True)
+    return parent.run()
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """The program: return its exit status."""
+    open_standard_streams()
+    try:
+        return start(arguments)
+    except UsageError as error:
+        sys.stderr.write(f"webserver.py: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
