@@ -12,7 +12,7 @@ Two stories, each told once, in the order in which things happen.
 A connection is one *conversation*: a generator that reads straight down and never blocks.
 It yields what it needs, and whoever runs it provides that and resumes it:
 
-    (state, deadline)                   wait until the socket is ready, or the deadline has passed
+    (state, timeout)                    wait until the socket is ready, or for so many seconds
     (CALL, request, context, call)      call into the application, and hand back what it returns
 
                  listener
@@ -45,7 +45,6 @@ import selectors
 import signal
 import socket
 import stat
-import struct
 import sys
 import time
 
@@ -95,7 +94,8 @@ class Limits:
     graceful_timeout_s = 30.0  # for what is in flight when the server is told to stop
     moment_s = 0.1  # before the system is asked again for what it refused
     block_bytes = 65536  # of one read
-    memoized_fields = 512  # response field lines kept ready
+    remembered_names = 1024  # of fields; a thousand clients use fifty
+    remembered_heads = 1024  # of responses
 
 
 # ---- errors: what ends an exchange, a connection or the program ------------------------------
@@ -221,7 +221,7 @@ class Connection:
                 return data
             if not ready:
                 raise TimeoutError
-            ready = yield state, deadline
+            ready = yield state, deadline - time.monotonic()
 
     def push(self, data: Union[bytes, memoryview]) -> int:
         """Send what the socket takes now; return how much that is. Raises ClientGone."""
@@ -237,7 +237,7 @@ class Connection:
         rest = memoryview(data)[self.push(data) :]
         deadline = self.patience(len(rest))
         while rest:
-            if not (yield WRITING, deadline):
+            if not (yield WRITING, deadline - time.monotonic()):
                 raise ClientGone
             rest = rest[self.push(rest) :]
 
@@ -248,7 +248,7 @@ class Connection:
             try:
                 sent = os.sendfile(self.sock.fileno(), file, offset, count)
             except BlockingIOError:
-                if not (yield WRITING, deadline):
+                if not (yield WRITING, deadline - time.monotonic()):
                     raise ClientGone from None
                 continue
             except OSError as error:
@@ -376,7 +376,7 @@ def members(value: str) -> List[str]:
     return [member.strip(" \t") for member in value.lower().split(",")]
 
 
-@functools.lru_cache(maxsize=Limits.memoized_fields)
+@functools.lru_cache(maxsize=Limits.remembered_names)
 def environ_key(name: str) -> str:
     """Return the environ's key for a field name, "" for a field that must not reach it: one
     with an underscore would pass for another, and Proxy for a setting (httpoxy)."""
@@ -386,33 +386,21 @@ def environ_key(name: str) -> str:
     return key if key in ("CONTENT_LENGTH", "CONTENT_TYPE") else "HTTP_" + key
 
 
-def read_head(connection: Connection, state: int) -> Steps[Optional[bytes]]:
-    """Return the bytes of the next head, None when the client has nothing more to say.
-    `state` is SILENT before the first, IDLE later. Raises HTTPError, ClientGone."""
-    data: Optional[bytes] = connection.ahead
-    if not data:
-        if state == IDLE:
-            yield IDLE, time.monotonic() + connection.limits.keep_alive_s
-        data = connection.pull()
-        if data is None and state == SILENT:
-            yield SILENT, time.monotonic() + connection.limits.header_timeout_s
-            data = connection.pull()
-        if data is None:
-            return None
-    end = data.find(b"\r\n\r\n")
-    if end < 0 or data.startswith(b"\r\n"):
-        if not data:
-            return None
-        data = yield from gather_head(connection, bytearray(data))
-        end = data.find(b"\r\n\r\n")
-    connection.ahead = data[end + 4 :]
-    return data[: end + 4]
+def read_head(connection: Connection) -> bytes:
+    """Return the next head if all of it is there, b"" if not. Raises ClientGone."""
+    data = connection.ahead or connection.pull() or b""
+    end = data.find(b"\r\n\r\n") + 4
+    if end < 4 or data.startswith(b"\r\n"):
+        connection.ahead = data
+        return b""
+    connection.ahead = data[end:]
+    return data[:end]
 
 
-def gather_head(connection: Connection, data: bytearray) -> Steps[bytes]:
-    """Return `data` and what follows it, until a whole head is there, without blank lines
-    before it. What cannot become a head is refused as soon as that shows."""
-    limits, seen, blank = connection.limits, 0, 0
+def gather_head(connection: Connection) -> Steps[bytes]:
+    """Return the next head, however it is cut, without blank lines before it; b"" when nothing
+    comes. What cannot become a head is refused as soon as that shows. Raises HTTPError, ClientGone."""
+    limits, data, seen, blank = connection.limits, bytearray(connection.ahead), 0, 0
     deadline = time.monotonic() + limits.header_timeout_s
     while True:
         while data.startswith(b"\r\n") and blank < limits.blank_lines:
@@ -422,18 +410,21 @@ def gather_head(connection: Connection, data: bytearray) -> Steps[bytes]:
         if STRAY.search(data, max(0, seen - 1), end if end >= 0 else len(data)):
             raise fault(data.decode("latin-1"))
         if end >= 0:
-            return bytes(data)
+            connection.ahead = bytes(data[end + 4 :])
+            return bytes(data[: end + 4])
         if len(data) > limits.request_line_bytes and data.find(b"\r\n", 0, limits.request_line_bytes) < 0:
             raise HTTPError(414, f"a request-line has {limits.request_line_bytes} bytes at the most")
         if len(data) > limits.head_bytes:
             raise HTTPError(431, f"a head has {limits.head_bytes} bytes at the most")
         seen = len(data)
         try:
-            more = yield from connection.receive(HEADING, deadline)
+            more = yield from connection.receive(HEADING if data else SILENT, deadline)
         except TimeoutError:
+            if not data:
+                return b""
             raise HTTPError(408, f"a head arrives within {limits.header_timeout_s:g} seconds") from None
         if not more:
-            raise ClientGone
+            return b""
         data += more
 
 
@@ -577,6 +568,7 @@ class Site:
             "SCRIPT_NAME": "",
             "SERVER_SOFTWARE": "webserver.py/" + __version__,
             "wsgi.version": (1, 0),
+            "wsgi.errors": sys.stderr,
             "wsgi.url_scheme": "http",
             "wsgi.multithread": False,
             "wsgi.multiprocess": multiprocess,
@@ -595,43 +587,53 @@ class Site:
 
 
 @functools.lru_cache(maxsize=1)
-def own_lines(second: int) -> List[bytes]:
-    """Return Date and Server, made once a second; the names are English in any locale."""
+def date_line(second: int) -> bytes:
+    """Return the Date field line, made once a second; the names are English in any locale."""
     now = time.gmtime(second)
     day = "Mon Tue Wed Thu Fri Sat Sun".split()[now.tm_wday]
     month = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()[now.tm_mon - 1]
-    date = time.strftime(f"Date: {day}, %d {month} %Y %H:%M:%S GMT\r\n", now)
-    return [date.encode(), b"Server: webserver.py\r\n"]
+    return time.strftime(f"Date: {day}, %d {month} %Y %H:%M:%S GMT\r\n", now).encode()
 
+
+SERVER_LINE = "Server: webserver.py\r\n"
 
 # The server's own, whatever the application says of them (RFC 9110 7.6.1, PEP 3333).
 HOP_BY_HOP = frozenset("connection keep-alive proxy-connection te trailer transfer-encoding upgrade".split())
 
-
-@functools.lru_cache(maxsize=Limits.memoized_fields)
-def field_line(name: str, value: str) -> Tuple[Union[int, str, None], bytes]:
-    """Return what a header of the application decides, and its line: the number of a Content-Length,
-    the lower-case name of others that matter, None for the rest. Raises TypeError, ValueError."""
-    if type(name) is not str or type(value) is not str:
-        raise TypeError(f"a header is two str, not {name!r}: {value!r} (PEP 3333)")
-    if not NAME.fullmatch(name) or not CONTENT.fullmatch(value):
-        raise ValueError(f"HTTP cannot carry this header: {name!r}: {value!r} (RFC 9110 5)")
-    line, lower = f"{name}: {value}\r\n".encode("latin-1"), name.lower()
-    if lower == "content-length":
-        if not DIGITS.fullmatch(value) or len(value) > 18:
-            raise ValueError(f"this is no Content-Length: {value!r} (RFC 9110 8.6)")
-        return int(value), line
-    return (lower if lower in HOP_BY_HOP or lower in ("date", "server") else None), line
+BODILESS = (204, 205, 304)  # RFC 9110 6.4.1, 15.3.6; an application does not send 1xx
+HEADS: Dict[Any, Tuple[int, Optional[int], bool, bool, bytes]] = {}  # what compose made, by its arguments
 
 
-@functools.lru_cache(maxsize=Limits.memoized_fields)
-def status_line(status: str) -> Tuple[int, bytes]:
-    """Return the code and the status-line. Raises TypeError, ValueError."""
-    if type(status) is not str:
-        raise TypeError(f"a status is a str, not {status!r} (PEP 3333)")
+def compose(status: str, headers: List[Tuple[str, str]]) -> Tuple[int, Optional[int], bool, bool, bytes]:
+    """Return what the application's head says: the code, the Content-Length or None, whether to
+    close, whether Date is there, and the lines. Raises TypeError and ValueError for what HTTP
+    cannot carry. Applications repeat themselves: HEADS remembers."""
+    if type(status) is not str or type(headers) is not list:
+        raise TypeError(f"start_response takes a str and a list, not {status!r} and {headers!r} (PEP 3333)")
     if not STATUS.fullmatch(status):
         raise ValueError(f"a status is 200 to 599, a space and a reason, not {status!r} (PEP 3333)")
-    return int(status[:3]), f"HTTP/1.1 {status}\r\n".encode("latin-1")
+    lines, close, names = f"HTTP/1.1 {status}\r\n", False, {}
+    for name, value in headers:
+        if type(name) is not str or type(value) is not str:
+            raise TypeError(f"a header is two str, not {name!r}: {value!r} (PEP 3333)")
+        if not NAME.fullmatch(name) or not CONTENT.fullmatch(value):
+            raise ValueError(f"HTTP cannot carry this header: {name!r}: {value!r} (RFC 9110 5)")
+        lower = name.lower()
+        if lower == "content-length" and (lower in names or not DIGITS.fullmatch(value) or len(value) > 18):
+            raise ValueError(f"Content-Length is digits, and stands once, not {value!r} (RFC 9110 8.6)")
+        names[lower] = value
+        if lower == "connection":
+            close = close or "close" in members(value)
+        elif lower != "content-length" and lower not in HOP_BY_HOP:
+            lines += f"{name}: {value}\r\n"
+    if "server" not in names:
+        lines += SERVER_LINE
+    length = int(names["content-length"]) if "content-length" in names else None
+    made = int(status[:3]), length, close, "date" in names, lines.encode("latin-1")
+    if len(HEADS) >= Limits.remembered_heads:
+        HEADS.clear()
+    HEADS[(status, *headers)] = made
+    return made
 
 
 class Response:
@@ -660,25 +662,12 @@ class Response:
                 exc_info = None  # else the traceback holds this frame, and this frame the traceback
         elif self.code:
             raise AssertionError("start_response was called before, and without exc_info (PEP 3333)")
-        if type(headers) is not list:
-            raise TypeError(f"the headers are a list, not {headers!r} (PEP 3333)")
-        self.close, self.length = not self.request.persistent, None
-        code, line = status_line(status)
-        lines, own = [line], own_lines(int(time.time()))
-        for name, value in headers:
-            decides, line = field_line(name, value)
-            if type(decides) is int and self.length is None:
-                self.length = decides
-            elif decides == "connection":
-                self.close = self.close or "close" in value.lower()
-            elif decides == "date" or decides == "server":
-                own = [line, own[1]] if decides == "date" else [own[0], line]
-            elif decides is None:
-                lines.append(line)
-            elif decides not in HOP_BY_HOP:
-                raise ValueError("Content-Length stands once (RFC 9110 8.6)")
-        self.lines = lines + own
-        self.code = code
+        try:
+            made = HEADS.get((status, *headers))
+        except TypeError:  # not even hashable: compose says what it is
+            made = None
+        self.code, self.length, self.close, self.dated, self.lines = made or compose(status, headers)
+        self.close = self.close or not self.request.persistent
         return self.write
 
     def write(self, data: bytes) -> None:
@@ -697,27 +686,30 @@ class Response:
         if not self.code:
             raise AssertionError("the application did not call start_response (PEP 3333)")
         self.begun = True
-        lines, request = self.lines, self.request
-        self.bodiless = request.method == "HEAD" or self.code in (204, 205, 304)
-        if self.code in (204, 205):  # RFC 9110 8.6, 15.3.6
-            self.length = None if self.code == 204 else 0
-        elif self.length is None and (known or not self.bodiless):
+        request, lines = self.request, self.lines
+        if not self.dated:
+            lines += date_line(int(time.time()))
+        if self.length is None:
             self.length = known
-        if self.length is not None:
-            lines.append(b"Content-Length: %d\r\n" % self.length)
-        elif not self.bodiless:
+        if self.code in BODILESS or request.method == "HEAD":
+            self.bodiless = True
+            if self.code == 205:  # RFC 9110 15.3.6
+                self.length = 0
+            elif self.code == 204 or not self.length:  # RFC 9110 8.6; what HEAD leaves out is not empty
+                self.length = None
+        elif self.length is None:
             self.chunked = request.minor > 0
             self.close = self.close or not self.chunked
-            if self.chunked:
-                lines.append(b"Transfer-Encoding: chunked\r\n")
-        self.left = None if self.bodiless else self.length
-        self.close = self.close or self.site.board.memory[0] != 0
-        if self.close:
-            lines.append(b"Connection: close\r\n")
-        elif not request.minor:
-            lines.append(b"Connection: keep-alive\r\n")
-        lines.append(b"\r\n")
-        return b"".join(lines)
+            lines += b"Transfer-Encoding: chunked\r\n" if self.chunked else b""
+        if self.close or self.site.board.memory[0]:
+            self.close = True
+            end = b"Connection: close\r\n\r\n"
+        else:
+            end = b"\r\n" if request.minor else b"Connection: keep-alive\r\n\r\n"
+        if self.length is None:
+            return lines + end
+        self.left = 0 if self.bodiless else self.length
+        return b"%bContent-Length: %d\r\n%b" % (lines, self.length, end)
 
     def framed(self, data: bytes, known: Optional[int] = None) -> bytes:
         """Return `data` as it goes on the wire, after the head where that is still to be sent."""
@@ -756,13 +748,18 @@ def converse(sock: socket.socket, environ: Environ, site: Site, block: Any = Non
     """Serve one connection: read request, call application, write response, again."""
     connection = Connection(sock, site.limits)
     request: Optional[Request] = None
-    state = SILENT
     try:
         while True:
             if connection.ahead:  # pipelined: others have their turn before it
-                yield WRITING, connection.patience(0)
-            head = yield from read_head(connection, state)
-            if head is None:
+                yield WRITING, site.limits.stall_timeout_s
+            elif request:
+                yield IDLE, site.limits.keep_alive_s
+            head = read_head(connection)
+            if not head:
+                if request and not connection.ahead:  # nothing came, not even at the last moment
+                    return
+                head = yield from gather_head(connection)
+            if not head:
                 return
             if not request or head != request.head:  # a client that stays repeats its head
                 request = None
@@ -772,7 +769,6 @@ def converse(sock: socket.socket, environ: Environ, site: Site, block: Any = Non
                 body = yield from Body(connection).read(request)
             if not (yield from exchange(Response(connection, request, site, block), body)):
                 break
-            state = IDLE
         if connection.ahead:
             yield from connection.linger()
     except HTTPError as error:
@@ -787,7 +783,6 @@ def exchange(response: Response, body: BinaryIO) -> Steps[bool]:
     request, site, connection = response.request, response.site, response.connection
     environ = request.environ.copy()
     environ["wsgi.input"] = body
-    environ["wsgi.errors"] = sys.stderr
     if request.chunked:
         environ["CONTENT_LENGTH"] = str(body.seek(0, 2))
         body.seek(0)
@@ -796,7 +791,12 @@ def exchange(response: Response, body: BinaryIO) -> Steps[bool]:
     try:
         blocks = yield CALL, request, context, (site.app, environ, response.start)
         if type(blocks) is list and len(blocks) == 1 and type(blocks[0]) is bytes and not response.begun:
-            data = response.framed(blocks[0], len(blocks[0])) + response.end()
+            block = blocks[0]
+            data = response.head(len(block))
+            if response.left == len(block):
+                data += block
+            else:
+                data += response.framed(block) + response.end()
             sent = connection.push(data)
             if sent < len(data):
                 yield from connection.send(data[sent:])
@@ -812,7 +812,7 @@ def exchange(response: Response, body: BinaryIO) -> Steps[bool]:
     finally:
         if site.talks:
             say(f"{environ['REMOTE_ADDR']} {request.line.decode('latin-1')} {response.code}")
-        if hasattr(blocks, "close"):
+        if type(blocks) is not list and hasattr(blocks, "close"):
             try:
                 yield CALL, request, context, (blocks.close,)
             except BaseException as error:
@@ -879,18 +879,19 @@ def refuse(connection: Connection, error: HTTPError, request: Optional[Request])
     title = f"{error.status} {REASONS[error.status]}"
     body = f"{title}: {error.rule}\n"
     head = f"Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nContent-Length: {len(body)}\r\n"
-    lines = [f"HTTP/1.1 {title}\r\n".encode(), *own_lines(int(time.time())), head.encode(), b"Connection: close\r\n\r\n"]
+    head = f"HTTP/1.1 {title}\r\n{SERVER_LINE}{head}Connection: close\r\n"
+    data = head.encode() + date_line(int(time.time())) + b"\r\n"
     if not request or request.method != "HEAD":
-        lines.append(body.encode())
+        data += body.encode()
     try:
-        yield from connection.send(b"".join(lines))
+        yield from connection.send(data)
         yield from connection.linger()
     except ClientGone:
         return
 
 
 def advance(conversation: Steps[Any], ready: Any, call: Callable[..., Any]) -> Optional[Tuple[Any, ...]]:
-    """Resume `conversation` and make its calls until it waits; return (state, deadline), or
+    """Resume `conversation` and make its calls until it waits; return (state, timeout), or
     None at its end. What a call raises is raised where the conversation asked for it."""
     try:
         event = conversation.send(ready)
@@ -998,29 +999,26 @@ class Loop:
 
 
 class Scoreboard:
-    """Shared memory, a slot for each child. The first byte is the server's: while it is not
-    zero, nobody goes idle. No locks: a slot has one writer."""
+    """Shared memory, a slot for each child: its state, and the request-line that it is serving.
+    The first byte of all is the server's: while it is not zero, nobody goes idle. No locks: a
+    slot has one writer. A state is one byte, for it changes twice a request."""
 
     SLOT_BYTES = 256
-    STATE = struct.Struct("dBB")  # deadline, state, length of the request-line that follows
-    AT_STATE = 8
-    LINE_BYTES = SLOT_BYTES - STATE.size
 
     def __init__(self, slots: int) -> None:
         self.memory = mmap.mmap(-1, (slots + 1) * self.SLOT_BYTES)
 
     def note(self, slot: int, line: bytes) -> None:
         """Keep the request-line that the child of `slot` is serving."""
-        at = slot * self.SLOT_BYTES + self.STATE.size
+        at = slot * self.SLOT_BYTES + 2
         self.memory[at : at + len(line)] = line
         self.memory[at - 1] = len(line)
 
-    def read(self, slot: int) -> Tuple[int, float, str]:
-        """Return state, deadline and request-line of `slot`."""
+    def read(self, slot: int) -> Tuple[int, str]:
+        """Return the state and the request-line of `slot`."""
         at = slot * self.SLOT_BYTES
-        deadline, state, length = self.STATE.unpack_from(self.memory, at)
-        at += self.STATE.size
-        return state, deadline, self.memory[at : at + length].decode("latin-1")
+        state, length = self.memory[at : at + 2]
+        return state, self.memory[at + 2 : at + 2 + length].decode("latin-1")
 
 
 # ---- listener: addresses and sockets ---------------------------------------------------------
@@ -1113,7 +1111,6 @@ class Child:
 
     line = b""  # on the scoreboard
     idle = False  # and may be asked to go
-    poll: Any = None  # for a client's next bytes, or the end of the lifeline
 
     def __init__(self, parent: Parent, sock: socket.socket, slot: int) -> None:
         self.parent = parent
@@ -1122,39 +1119,47 @@ class Child:
         self.memory = self.board.memory
         self.slot = slot
         self.at = slot * Scoreboard.SLOT_BYTES
+        self.lifeline = parent.lifeline[0]
+        self.poll: Any = None
 
-    def wait(self, state: int, deadline: float) -> bool:
-        """Return True when the socket is ready, False at the deadline or when told to go."""
-        Scoreboard.STATE.pack_into(self.memory, self.at, deadline, state, len(self.line))
+    def wait(self, state: int, timeout: float) -> bool:
+        """Return True when the socket is ready, False after `timeout` seconds or when told to go."""
+        self.memory[self.at] = state
         if state == IDLE and self.memory[0]:  # after the mark: whoever set it sees one of the two
             return False
         poll = self.poll
-        if state > SILENT or not poll:
-            poll = select.poll()
-            poll.register(self.sock, select.POLLOUT if state == WRITING else select.POLLIN)
-        if state <= SILENT and not self.poll:
-            self.poll = poll
-            poll.register(self.parent.lifeline[0], 0)  # its end is always told
+        if state != IDLE or not poll:
+            poll = self.poller(state)
         try:
             self.idle = state == IDLE
-            ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+            ready = poll.poll(timeout * 1000 if timeout > 0 else 0)
             self.idle = False
         except GiveWay:
             return False
-        if len(ready) == 1 and ready[0][0] != self.parent.lifeline[0]:
+        if len(ready) == 1 and ready[0][0] != self.lifeline:
             return True
         if ready:  # the parent drains or is dead: its other children hear it from here
             self.memory[0] = 1
         return len(ready) > 1
 
+    def poller(self, state: int) -> Any:
+        """Return what polls for `state`: the lifeline too where nothing is under way."""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLOUT if state == WRITING else select.POLLIN)
+        if state <= SILENT:
+            poll.register(self.lifeline, 0)  # its end is always told
+        if state == IDLE:
+            self.poll = poll
+        return poll
+
     def call(self, request: Request, context: contextvars.Context, call: Tuple[Any, ...]) -> Any:
         """Call into the application, with the request-line where the parent finds it."""
         if request.line is not self.line:
-            self.line = request.line[: Scoreboard.LINE_BYTES]
-            self.board.note(self.slot, self.line)
-        self.memory[self.at + Scoreboard.AT_STATE] = CALL
-        if os.getppid() != self.parent.pid and not signal.getitimer(signal.ITIMER_REAL)[0]:
-            signal.alarm(math.ceil(self.parent.limits.graceful_timeout_s))  # nobody else is left to cut
+            self.line = request.line
+            self.board.note(self.slot, self.line[: Scoreboard.SLOT_BYTES - 2])
+        self.memory[self.at] = CALL
+        if call[0] is next and os.getppid() != self.parent.pid and not signal.getitimer(signal.ITIMER_REAL)[0]:
+            signal.alarm(math.ceil(self.parent.limits.graceful_timeout_s))  # nobody else is left to cut a stream
         return context.run(*call)
 
     def block(self, steps: Steps[Any]) -> None:
@@ -1260,8 +1265,7 @@ class Parent:
         board, asked = self.site.board, []
         board.memory[0] = 1  # before the look: who goes idle from now on sees it
         if self.fork:
-            states = sorted((*board.read(slot)[:2], pid) for pid, slot in self.children.items())
-            asked = [pid for state, _, pid in states if state == IDLE][:1]
+            asked = [pid for pid, slot in self.children.items() if board.read(slot)[0] == IDLE][:1]
         for pid in asked:
             os.kill(pid, signal.SIGURG)  # ignored by default: harmless to whatever else it meets
         for listener in self.listeners:
@@ -1275,7 +1279,8 @@ class Parent:
     def spawn(self, sock: socket.socket, environ: Environ) -> None:
         """Fork a child for the connection. Raises OSError where the system refuses."""
         slot, board = self.slots[-1], self.site.board
-        Scoreboard.STATE.pack_into(board.memory, slot * Scoreboard.SLOT_BYTES, NEVER, SILENT, 0)
+        board.note(slot, b"")
+        board.memory[slot * Scoreboard.SLOT_BYTES] = SILENT
         pid = os.fork()
         if not pid:
             self.be_child(sock, environ, slot)
@@ -1302,7 +1307,7 @@ class Parent:
                 pass
             finally:
                 if not status:
-                    self.site.board.memory[slot * Scoreboard.SLOT_BYTES + Scoreboard.AT_STATE] = 0
+                    self.site.board.memory[slot * Scoreboard.SLOT_BYTES] = 0
                 os._exit(status)
 
     def host(self, sock: socket.socket, environ: Environ) -> None:
@@ -1312,10 +1317,11 @@ class Parent:
         def resume(ready: Optional[bool]) -> None:
             event = advance(conversation, ready, lambda request, context, call: context.run(*call))
             if event:
-                state, deadline = event
+                state, timeout = event
                 if state <= SILENT and self.draining:
-                    deadline = 0.0
-                self.loop.wait(sock, WRITE if state == WRITING else READ, resume, deadline, state)
+                    timeout = 0.0
+                events = WRITE if state == WRITING else READ
+                self.loop.wait(sock, events, resume, time.monotonic() + timeout, state)
             else:
                 self.loop.forget(sock)
                 sock.close()
@@ -1369,7 +1375,7 @@ class Parent:
 
     def tell_end(self, pid: int, status: int, slot: int) -> None:
         """Say how a child died that did not come to its end, and what it was serving."""
-        state, _, line = self.site.board.read(slot)
+        state, line = self.site.board.read(slot)
         if not state:
             return
         if os.WIFSIGNALED(status):

@@ -68,7 +68,8 @@ wait_for() {
     { read -r -t 40 <>"$never" || kill -KILL "$1"; } >/dev/null 2>&1 3>&- 4>&- &
     watchdog=$!
     wait "$1" || code=$?
-    kill "$watchdog" 2>/dev/null && wait "$watchdog" 2>/dev/null || true
+    # KILL, for a shell just forked may still have the trap of bats for TERM, and would lose the signal.
+    kill -KILL "$watchdog" 2>/dev/null && wait "$watchdog" 2>/dev/null || true
     return "$code"
 }
 
@@ -78,7 +79,7 @@ teardown() {
     if [ -z "${BATS_TEST_COMPLETED-}" ]; then
         kill_everything
     elif [ -n "$server_pid" ]; then
-        stop_server || code=$?
+        stop_server || { code=$? && kill_everything; }
     fi
     if [ -s "$BATS_TEST_TMPDIR/stderr" ]; then
         echo "The server wrote on stderr:"
@@ -91,10 +92,9 @@ teardown() {
 # children is the clock of BATS_TEST_TIMEOUT too: bats forgets it when a test fails, and waits until it has run down.
 kill_everything() {
     local pid
-    for pid in $started_servers $server_pid; do
-        kill -KILL -- "-$pid" 2>/dev/null || kill -KILL "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
-    done
+    [ -z "$server_pid" ] || kill -KILL "$server_pid" 2>/dev/null || true
+    for pid in $started_servers; do kill -KILL -- "-$pid" 2>/dev/null || true; done
+    for pid in $started_servers $server_pid; do wait "$pid" 2>/dev/null || true; done
     for pid in $(children "$$"); do kill "$pid" 2>/dev/null || true; done
 }
 
@@ -138,7 +138,7 @@ raw() {
         cat <&8 >&9 2>/dev/null 3>&- 4>&- & sender=$!
         cat <&9 3>&- 4>&- & reader=$!
         wait_for "$reader" || code=$?
-        kill "$sender" 2>/dev/null && wait "$sender" 2>/dev/null || true
+        kill -KILL "$sender" 2>/dev/null && wait "$sender" 2>/dev/null || true
     } 8<&0 9<>"/dev/tcp/127.0.0.1/$port"
     return "$code"
 }
