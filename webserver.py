@@ -52,12 +52,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
     from typing import Any, BinaryIO, Callable, Dict, Generator, Iterator, List, NoReturn
-    from typing import Optional, Sequence, TextIO, Tuple, Type, TypeVar, Union
+    from typing import Optional, Sequence, Tuple, Type, TypeVar, Union
 
     T = TypeVar("T")
     Steps = Generator[Tuple[Any, ...], Any, T]  # a part of a conversation, returning T
     Environ = Dict[str, Any]
     ExcInfo = Tuple[Type[BaseException], BaseException, TracebackType]
+    Resume = Callable[[bool], None]
     Application = Callable[[Environ, Callable[..., Any]], Any]
 
 __version__ = "1.0"
@@ -149,9 +150,8 @@ BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 DIGITS = re.compile(r"[0-9]+")
 QUOTED = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
-CHUNK_LINE = re.compile(
-    rf"([0-9A-Fa-f]{{1,15}})(?:[ \t]*;[ \t]*{TOKEN}(?:[ \t]*=[ \t]*(?:{TOKEN}|{QUOTED}))?)*\r\n".encode("latin-1")
-)
+EXTENSION = rf"[ \t]*;[ \t]*{TOKEN}(?:[ \t]*=[ \t]*(?:{TOKEN}|{QUOTED}))?"
+CHUNK_LINE = re.compile(rf"([0-9A-Fa-f]{{1,15}})(?:{EXTENSION})*\r\n".encode("latin-1"))
 STATUS = re.compile(rf"[2-5][0-9][0-9] {VALUE}")
 NAME = re.compile(TOKEN)
 CONTENT = re.compile(VALUE)
@@ -161,28 +161,25 @@ CONTENT = re.compile(VALUE)
 STRAY = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 # Why a head is not one, most telling first: what to search for, the status, the rule.
-FAULTS = tuple(
-    (re.compile(pattern), status, rule)
-    for pattern, status, rule in (
-        (r"(?<!\r)\n", 400, "a line ends in CRLF, not in a bare LF (RFC 9112 2.2)"),
-        (r"\r(?!\n)", 400, "a CR stands only before a LF (RFC 9112 2.2)"),
-        (r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", 400, "a head has no control characters (RFC 9110 5.5)"),
-        (r"\A[^\r]* HTTP/[02-9]\.[0-9]\r", 505, "the major version is 1 (RFC 9110 15.6.6)"),
-        (r"\A(?!" + TOKEN + r" )[^ \r]*", 400, "a method is a token, and one space follows (RFC 9112 3)"),
-        (r"\A[^ ]+ [^ \r]*#[^ \r]*", 400, "a request-target has no fragment (RFC 9112 3.2)"),
-        (r"\A[^ ]+ (?!" + TARGET + r" )[^\r]*", 400, "a request-target is visible ASCII between single spaces (RFC 9112 3.2)"),
-        (r"\A(?!.* HTTP/1\.[0-9]\r).*", 400, "a request-line ends in its version, like HTTP/1.1 (RFC 9112 2.3)"),
-        (r"(?<=\n)[ \t][^\r]*", 400, "a field line is not folded (RFC 9112 5.2)"),
-        (r"(?<=\n)[^:\r\n]*(?<=[ \t]):", 400, "no space stands before the colon (RFC 9112 5.1)"),
-        (r"(?<=\n)(?!" + TOKEN + r":)[^\r\n]+", 400, "a field line is a token, a colon and a value (RFC 9112 5)"),
-    )
+FAULTS = (
+    (r"(?<!\r)\n", 400, "a line ends in CRLF, not in a bare LF (RFC 9112 2.2)"),
+    (r"\r(?!\n)", 400, "a CR stands only before a LF (RFC 9112 2.2)"),
+    (r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", 400, "a head has no control characters (RFC 9110 5.5)"),
+    (r"\A[^\r]* HTTP/[02-9]\.[0-9]\r", 505, "the major version is 1 (RFC 9110 15.6.6)"),
+    (rf"\A(?!{TOKEN} )[^ \r]*", 400, "a method is a token, and one space follows (RFC 9112 3)"),
+    (r"\A[^ ]+ [^ \r]*#[^ \r]*", 400, "a request-target has no fragment (RFC 9112 3.2)"),
+    (rf"\A[^ ]+ (?!{TARGET} )[^\r]*", 400, "a request-target is visible ASCII, then one space (RFC 9112 3)"),
+    (r"\A(?!.* HTTP/1\.[0-9]\r).*", 400, "a request-line ends in its version, as HTTP/1.1 (RFC 9112 2.3)"),
+    (r"(?<=\n)[ \t][^\r]*", 400, "a field line is not folded (RFC 9112 5.2)"),
+    (r"(?<=\n)[^:\r\n]*(?<=[ \t]):", 400, "no space stands before the colon (RFC 9112 5.1)"),
+    (rf"(?<=\n)(?!{TOKEN}:)[^\r\n]+", 400, "a field line is a token, a colon and a value (RFC 9112 5)"),
 )
 
 
 def fault(head: str) -> HTTPError:
     """Return the refusal that names the rule which `head` breaks."""
     for pattern, status, rule in FAULTS:
-        found = pattern.search(head)
+        found = re.search(pattern, head)
         if found:
             return HTTPError(status, rule, found.group())
     return HTTPError(400, "this is not a request (RFC 9112 2.1)", head)
@@ -358,8 +355,8 @@ class Request:
             if not self.minor:
                 raise HTTPError(400, "HTTP/1.0 has no Transfer-Encoding (RFC 9112 6.1)")
             if coding.lower() != "chunked":
-                known = all(member == "chunked" for member in members(coding))
-                raise HTTPError(400 if known else 501, "the one coding is chunked, once (RFC 9112 6.1)", coding)
+                status = 400 if {*members(coding)} <= {"chunked", ""} else 501
+                raise HTTPError(status, "the one coding is chunked, once (RFC 9112 6.1)", coding)
         if not DIGITS.fullmatch(length):
             raise HTTPError(400, "Content-Length is digits alone (RFC 9110 8.6)", length)
         if len(length) > 18 or int(length) > limits.body_bytes:  # int() of a million digits takes seconds
@@ -498,10 +495,10 @@ class Body:
             yield from self.fill()
 
     def move_chunks(self) -> Steps[None]:
-        """Move the data of all chunks; drop the trailer section, which may not change the request (RFC 9112 7.1)."""
+        """Move the data of all chunks; drop the trailer section, which is not merged (RFC 9112 7.1)."""
         limits = self.limits
         for _ in range(limits.chunks):
-            line = yield from self.take(CHUNK_LINE, limits.chunk_line_bytes, "a chunk starts with its size in hexadecimal")
+            line = yield from self.take(CHUNK_LINE, limits.chunk_line_bytes, "a chunk-size is hexadecimal")
             size = int(line[1], 16)
             if self.spool.size + size > limits.body_bytes:
                 raise HTTPError(413, f"a body has {limits.body_bytes} bytes at the most")
@@ -512,7 +509,7 @@ class Body:
         else:
             raise HTTPError(413, f"a body has {limits.chunks} chunks at the most")
         for _ in range(limits.fields):
-            line = yield from self.take(TRAILER_LINE, limits.field_line_bytes, "a trailer section has field lines")
+            line = yield from self.take(TRAILER_LINE, limits.field_line_bytes, "a trailer is a field line")
             if line[0] == b"\r\n":
                 return
         raise HTTPError(431, f"a trailer section has {limits.fields} field lines at the most")
@@ -615,7 +612,7 @@ def compose(status: str, headers: List[Tuple[str, str]]) -> Tuple[int, Optional[
     lines, close, names = f"HTTP/1.1 {status}\r\n", False, {}
     for name, value in headers:
         if type(name) is not str or type(value) is not str:
-            raise TypeError(f"a header is two str, not {name!r}: {value!r} (PEP 3333)")
+            raise TypeError(f"a header is a tuple of two str, not {name!r} and {value!r} (PEP 3333)")
         if not NAME.fullmatch(name) or not CONTENT.fullmatch(value):
             raise ValueError(f"HTTP cannot carry this header: {name!r}: {value!r} (RFC 9110 5)")
         lower = name.lower()
@@ -642,7 +639,8 @@ class Response:
     code = 0  # until start_response is called
     begun = False  # the head is on its way
     chunked = bodiless = False
-    left: Optional[int] = None  # bytes of the body that are still due
+    length: Optional[int] = None  # of the body
+    left: Optional[int] = None  # of it, still due
     spool: Any = None  # what write() may not send at once
 
     def __init__(self, connection: Connection, request: Request, site: Site, block: Any) -> None:
@@ -674,7 +672,7 @@ class Response:
         """The write callable of PEP 3333: it blocks, or spools where nothing may block."""
         if not isinstance(data, bytes):
             raise TypeError(f"write takes bytes, not {type(data).__name__} (PEP 3333)")
-        data = self.framed(data)
+        data = self.framed(data) if data else data
         if self.block:
             self.block(self.connection.send(data))
         else:
@@ -748,6 +746,7 @@ def converse(sock: socket.socket, environ: Environ, site: Site, block: Any = Non
     """Serve one connection: read request, call application, write response, again."""
     connection = Connection(sock, site.limits)
     request: Optional[Request] = None
+    head = b""
     try:
         while True:
             if connection.ahead:  # pipelined: others have their turn before it
@@ -762,19 +761,20 @@ def converse(sock: socket.socket, environ: Environ, site: Site, block: Any = Non
             if not head:
                 return
             if not request or head != request.head:  # a client that stays repeats its head
-                request = None
                 request = Request(head, environ, site.limits)
             body: BinaryIO = io.BytesIO()
             if request.chunked or request.length:
                 body = yield from Body(connection).read(request)
             if not (yield from exchange(Response(connection, request, site, block), body)):
                 break
-        if connection.ahead:
+        if connection.ahead or connection.pull():
             yield from connection.linger()
     except HTTPError as error:
-        yield from refuse(connection, error, request)
+        yield from refuse(connection, error, head or connection.ahead)
     except ClientGone:
         return
+    except Exception as error:  # ours, or the memory's: this connection ends, and no other
+        report(head, error)
 
 
 def exchange(response: Response, body: BinaryIO) -> Steps[bool]:
@@ -790,13 +790,11 @@ def exchange(response: Response, body: BinaryIO) -> Steps[bool]:
     blocks: Any = None
     try:
         blocks = yield CALL, request, context, (site.app, environ, response.start)
-        if type(blocks) is list and len(blocks) == 1 and type(blocks[0]) is bytes and not response.begun:
-            block = blocks[0]
+        block = blocks[0] if type(blocks) is list and len(blocks) == 1 and not response.begun else None
+        if type(block) is bytes and response.length in (None, len(block)):
             data = response.head(len(block))
-            if response.left == len(block):
+            if not response.bodiless:
                 data += block
-            else:
-                data += response.framed(block) + response.end()
             sent = connection.push(data)
             if sent < len(data):
                 yield from connection.send(data[sent:])
@@ -805,18 +803,18 @@ def exchange(response: Response, body: BinaryIO) -> Steps[bool]:
     except ClientGone:
         raise
     except BaseException as error:  # SystemExit and MemoryError too: the next request is not to blame
-        report(request, error)
+        report(request.head, error)
         if response.begun:
             raise ClientGone from error
         raise HTTPError(500, "the application failed") from None
     finally:
         if site.talks:
-            say(f"{environ['REMOTE_ADDR']} {request.line.decode('latin-1')} {response.code}")
+            say(f"{environ['REMOTE_ADDR']} {request.line.decode()} {response.code}")
         if type(blocks) is not list and hasattr(blocks, "close"):
             try:
                 yield CALL, request, context, (blocks.close,)
             except BaseException as error:
-                report(request, error)
+                report(request.head, error)
     return not response.close
 
 
@@ -824,7 +822,7 @@ def send_blocks(response: Response, blocks: Any, context: contextvars.Context) -
     """Send what the application returned, each block before the next is asked for."""
     request, connection, end = response.request, response.connection, object()
     if isinstance(blocks, (str, bytes)) or blocks is None:
-        raise TypeError(f"the application returned {type(blocks).__name__}, not an iterable of bytes (PEP 3333)")
+        raise TypeError(f"the application returned {type(blocks).__name__}, no iterable of bytes (PEP 3333)")
     extent = blocks.extent() if isinstance(blocks, FileWrapper) and not response.begun else None
     if extent:
         yield from send_extent(response, *extent)
@@ -863,28 +861,33 @@ def send_spool(response: Response) -> Steps[None]:
             yield from response.connection.send(data)
 
 
-def report(request: Request, error: BaseException) -> None:
-    """Show an application's failure on stderr, below the request that met it."""
+def report(head: bytes, error: BaseException) -> None:
+    """Show a failure on stderr, below the request-line that met it."""
     import traceback  # takes 10 ms, and healthy applications never need it
 
+    line = head.split(b"\r", 1)[0].decode("latin-1")
     try:
         lines = traceback.format_exception(type(error), error, error.__traceback__)
-        say(request.line.decode("latin-1") + " failed\n" + "".join(lines).rstrip("\n"))
+        say(f"{line} failed\n" + "".join(lines).rstrip("\n"))
     except (MemoryError, RecursionError):
-        say(request.line.decode("latin-1") + " failed: " + type(error).__name__)
+        say(f"{line} failed: {type(error).__name__}")
 
 
-def refuse(connection: Connection, error: HTTPError, request: Optional[Request]) -> Steps[None]:
+def refuse(connection: Connection, error: HTTPError, head: bytes) -> Steps[None]:
     """Answer a refused request with the rule that it broke, and close so that it can be read."""
     title = f"{error.status} {REASONS[error.status]}"
     body = f"{title}: {error.rule}\n"
-    head = f"Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nContent-Length: {len(body)}\r\n"
-    head = f"HTTP/1.1 {title}\r\n{SERVER_LINE}{head}Connection: close\r\n"
-    data = head.encode() + date_line(int(time.time())) + b"\r\n"
-    if not request or request.method != "HEAD":
-        data += body.encode()
+    lines = (
+        f"HTTP/1.1 {title}",
+        "Content-Type: text/plain; charset=utf-8",
+        "X-Content-Type-Options: nosniff",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+        SERVER_LINE,
+    )
+    data = "\r\n".join(lines).encode() + date_line(int(time.time())) + b"\r\n"
     try:
-        yield from connection.send(data)
+        yield from connection.send(data if head.startswith(b"HEAD ") else data + body.encode())
         yield from connection.linger()
     except ClientGone:
         return
@@ -917,7 +920,7 @@ class Wait:
     """Somebody who waits: `resume` is called with True when `key` is ready, with False when
     the deadline has passed. `rank` orders who gives way, 0 never does."""
 
-    resume: Callable[[bool], None]
+    resume: Resume
     deadline = NEVER
     rank = 0
 
@@ -938,7 +941,7 @@ class Loop:
         self.next = NEVER
         self.running = True
 
-    def wait(self, key: Any, events: int, resume: Callable[[bool], None], deadline: float, rank: int = 0) -> None:
+    def wait(self, key: Any, events: int, resume: Resume, deadline: float, rank: int = 0) -> None:
         """Resume when `key` (a socket, a descriptor; anything, for NOTHING) is ready or at `deadline`."""
         wait = self.waits.get(key)
         if wait is None:
@@ -1024,17 +1027,19 @@ class Scoreboard:
 # ---- listener: addresses and sockets ---------------------------------------------------------
 
 
+BIND = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]/]*)):([0-9]{1,5})")
+ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # an address that this machine does not have
+
+
 class Listener:
     """A listening socket and the name under which its clients know it."""
 
     def __init__(self, sock: socket.socket, name: str) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
         self.sock = sock
         self.name = name
         self.port: int = sock.getsockname()[1]
-
-
-BIND = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]/]*)):([0-9]{1,5})")
-ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # an address that this machine does not have
 
 
 def listen(bind: str, backlog: int) -> List[Listener]:
@@ -1045,53 +1050,34 @@ def listen(bind: str, backlog: int) -> List[Listener]:
     host, port = match[1] or match[2], int(match[3])
     names = ("127.0.0.1", "::1") if host == "localhost" else (host or None,)
     try:
-        addresses = dict.fromkeys(
-            (family, *address)
-            for name in names
-            for family, _, _, _, address in socket.getaddrinfo(
-                name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )
-        )
-        for tries_left in reversed(range(20)):  # a free port of one address can be taken on the other
-            try:
-                socks = bind_all(list(addresses), port)
-                break
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE or port or not tries_left:
-                    raise
-        for sock in socks:
-            sock.listen(backlog)
+        resolve, kind = socket.getaddrinfo, socket.SOCK_STREAM
+        infos = [info for name in names for info in resolve(name, port, 0, kind, 0, socket.AI_PASSIVE)]
+        found = [(family, address) for family, _, _, _, address in infos]
+        return [Listener(sock, host or socket.gethostname()) for sock in bind_all(found, port, backlog)]
     except (OSError, UnicodeError) as error:
         raise UsageError(f"cannot listen on {bind}: {getattr(error, 'strerror', None) or error}") from None
-    return [Listener(sock, host or socket.gethostname()) for sock in socks]
 
 
-def bind_all(addresses: Sequence[Tuple[Any, ...]], port: int) -> List[socket.socket]:
-    """Return a socket bound to each address that this machine has. Raises OSError."""
+def bind_all(found: List[Tuple[Any, Any]], port: int, backlog: int, tries: int = 20) -> List[socket.socket]:
+    """Return a listening socket for each of these addresses that this machine has. Raises OSError."""
     socks: List[socket.socket] = []
     try:
-        for family, host, _, *scope in addresses:
+        for family, (host, _, *scope) in found:
+            one = socks[0].getsockname()[1] if socks else port
             try:
-                sock = socket.socket(family, socket.SOCK_STREAM)
-                socks.append(sock)
-                sock.setblocking(False)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
-                if family == socket.AF_INET6:
-                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                sock.bind((host, port, *scope))
-                port = sock.getsockname()[1]
+                socks.append(socket.create_server((host, one, *scope), family=family, backlog=backlog))
             except OSError as error:
-                if error.errno not in ABSENT or len(addresses) == 1:
+                if error.errno not in ABSENT or len(found) == 1:
                     raise
-                if error.errno == errno.EADDRNOTAVAIL:
-                    socks.pop().close()
+                absent = error
         if not socks:
-            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+            raise absent
         return socks
-    except OSError:
+    except OSError as error:
         for sock in socks:
             sock.close()
+        if error.errno == errno.EADDRINUSE and not port and tries:  # free on one address, taken on another
+            return bind_all(found, port, backlog, tries - 1)
         raise
 
 
@@ -1111,6 +1097,7 @@ class Child:
 
     line = b""  # on the scoreboard
     idle = False  # and may be asked to go
+    orphan = False  # the parent is dead
 
     def __init__(self, parent: Parent, sock: socket.socket, slot: int) -> None:
         self.parent = parent
@@ -1158,8 +1145,9 @@ class Child:
             self.line = request.line
             self.board.note(self.slot, self.line[: Scoreboard.SLOT_BYTES - 2])
         self.memory[self.at] = CALL
-        if call[0] is next and os.getppid() != self.parent.pid and not signal.getitimer(signal.ITIMER_REAL)[0]:
-            signal.alarm(math.ceil(self.parent.limits.graceful_timeout_s))  # nobody else is left to cut a stream
+        if call[0] is next and os.getppid() != self.parent.pid and not self.orphan:
+            self.orphan = True  # and nobody else is left to cut an endless stream
+            signal.alarm(math.ceil(self.parent.limits.graceful_timeout_s))
         return context.run(*call)
 
     def block(self, steps: Steps[Any]) -> None:
@@ -1167,12 +1155,6 @@ class Child:
         event = advance(steps, None, self.call)
         while event:
             event = advance(steps, self.wait(*event), self.call)
-
-    def on_signal(self, signum: int) -> None:
-        """Heed the parent, who asks an idle child to go. INT and TERM, to the whole group, are its affair."""
-        if signum == signal.SIGURG and self.idle:
-            self.idle = False
-            raise GiveWay
 
 
 class Parent:
@@ -1190,7 +1172,7 @@ class Parent:
         self.lifeline = os.pipe()
         self.wake = os.pipe()
         self.pid = os.getpid()
-        self.child: Optional[Child] = None  # in a child, that child
+        self.child: Optional[Child] = None  # in a child, that one
         self.stops = 0
         self.draining = False
         self.told: List[str] = []
@@ -1204,7 +1186,7 @@ class Parent:
         for signum in (*STOPS, signal.SIGURG):
             signal.signal(signum, self.on_signal)
         self.loop.wait(self.wake[0], READ, self.on_wake, NEVER)
-        self.private = [*self.wake, self.lifeline[1], *(listener.sock.fileno() for listener in self.listeners)]
+        self.private = [*self.wake, self.lifeline[1], *(one.sock.fileno() for one in self.listeners)]
         if isinstance(self.loop.selector, getattr(selectors, "EpollSelector", ())):
             self.private.append(self.loop.selector.fileno())  # shared by fork: the child closes it, no more
         gc.collect()
@@ -1251,9 +1233,9 @@ class Parent:
                 self.make_room(f"fork: {error.strerror}: see ulimit -u, and the limits of the system")
                 return
             sock.close()
-        self.accepted = None
-        if not self.fork:
+        else:
             self.host(sock, environ)
+        self.accepted = None
         self.site.board.memory[0] = self.draining
         self.listen()
 
@@ -1262,19 +1244,17 @@ class Parent:
         if reason not in self.told:
             self.told.append(reason)
             say(reason)
-        board, asked = self.site.board, []
+        board = self.site.board
         board.memory[0] = 1  # before the look: who goes idle from now on sees it
-        if self.fork:
-            asked = [pid for pid, slot in self.children.items() if board.read(slot)[0] == IDLE][:1]
+        asked = [pid for pid, slot in self.children.items() if board.read(slot)[0] == IDLE][:1]
         for pid in asked:
             os.kill(pid, signal.SIGURG)  # ignored by default: harmless to whatever else it meets
         for listener in self.listeners:
             self.loop.wait(listener.sock, NOTHING, self.listen, NEVER)
-        refused = self.slots or not self.fork  # by the system, which does not say when it can again
-        again = time.monotonic() + self.limits.moment_s if refused or asked else NEVER
-        self.loop.wait(self, NOTHING, self.listen, again)
-        if not self.fork:
-            self.loop.dismiss(1, IDLE)
+        # What the system refused, it does not say when it can grant; who was asked may have been busy.
+        again = self.limits.moment_s if asked or self.slots else NEVER
+        self.loop.wait(self, NOTHING, self.listen, time.monotonic() + again)
+        self.loop.dismiss(1, IDLE)
 
     def spawn(self, sock: socket.socket, environ: Environ) -> None:
         """Fork a child for the connection. Raises OSError where the system refuses."""
@@ -1332,16 +1312,16 @@ class Parent:
     # Heed signals: reap, drain, cut.
 
     def on_signal(self, signum: int, frame: Optional[FrameType]) -> None:
-        """Note TERM or INT: the first drains, the second cuts. Children inherit this handler,
-        so that no signal finds them without one; exec resets it."""
-        if os.getpid() != self.pid:
-            if self.child:
-                self.child.on_signal(signum)
+        """Note TERM or INT: the first drains, the second cuts. A child inherits this, so that no
+        signal finds it unprepared: it heeds SIGURG while idle, and leaves the rest to its parent."""
+        if self.child:
+            if signum == signal.SIGURG and self.child.idle:
+                self.child.idle = False
+                raise GiveWay
         elif signum in STOPS:
             self.stops += 1
             if self.stops > 1 and not self.fork:  # the loop may be in the application
-                sys.stdout.flush()
-                os._exit(0)
+                self.cut()
 
     def on_wake(self, _ready: bool) -> None:
         """Do what the signals that have arrived call for."""
@@ -1360,29 +1340,27 @@ class Parent:
     def reap(self) -> bool:
         """Reap every child that has ended, for signals coalesce; return whether there was one."""
         reaped = False
-        while True:
-            try:
+        try:
+            while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return reaped
-            if not pid:
-                return reaped
-            slot = self.children.pop(pid, 0)
-            if slot:  # not an orphan that PID 1 inherited
-                reaped = True
-                self.slots.append(slot)
-                self.tell_end(pid, status, slot)
+                if not pid:
+                    return reaped
+                slot = self.children.pop(pid, 0)
+                if slot:  # not an orphan that PID 1 inherited
+                    reaped = True
+                    self.slots.append(slot)
+                    self.tell_end(pid, status, slot)
+        except ChildProcessError:
+            return reaped
 
     def tell_end(self, pid: int, status: int, slot: int) -> None:
         """Say how a child died that did not come to its end, and what it was serving."""
         state, line = self.site.board.read(slot)
-        if not state:
-            return
-        if os.WIFSIGNALED(status):
-            how = "was killed by " + signal.Signals(os.WTERMSIG(status)).name
-        else:
+        if state:
             how = f"exited with status {os.WEXITSTATUS(status)}"
-        say(f"child {pid} {how} " + (f"while serving {line}" if line else "before its first request"))
+            if os.WIFSIGNALED(status):
+                how = "was killed by " + signal.Signals(os.WTERMSIG(status)).name
+            say(f"child {pid} {how} " + (f"while serving {line}" if line else "before its first request"))
 
     def drain(self) -> None:
         """Accept no more, let what is in flight finish, close what is idle."""
@@ -1398,17 +1376,20 @@ class Parent:
 
     def cut(self) -> None:
         """End what is still in flight."""
+        if not self.fork:
+            sys.stdout.flush()
+            os._exit(0)
         for pid in self.children:
             os.kill(pid, signal.SIGKILL)
         if self.accepted:
             self.accepted[1].close()
             self.accepted = None
-        self.loop.running = self.fork and bool(self.children)
+        self.loop.running = bool(self.children)
 
     def finish(self) -> None:
         """Leave the loop when the drain is complete."""
-        connections = any(wait.rank for wait in self.loop.waits.values())
-        self.loop.running = not (self.draining and not (self.children or self.accepted or connections))
+        if self.draining and not self.children and not self.accepted:
+            self.loop.running = any(wait.rank for wait in self.loop.waits.values())
 
 
 # ---- command line: from arguments to a running server ----------------------------------------
@@ -1482,15 +1463,16 @@ def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
             raise UsageError(message)
 
     parser = Parser(prog="webserver.py", allow_abbrev=False, description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("module", nargs="?", metavar="MODULE:APP", help="the WSGI application, as --app names it")
-    parser.add_argument("--app", metavar="MODULE:APP", help="the WSGI application; without one, a page says hello")
-    parser.add_argument("--bind", default="localhost:8888", metavar="HOST:PORT", help="where to listen (%(default)s)")
-    parser.add_argument("--no-fork", action="store_true", help="serve in one process, for debuggers")
+    add = parser.add_argument
+    add("module", nargs="?", metavar="MODULE:APP", help="the WSGI application, as --app names it")
+    add("--app", metavar="MODULE:APP", help="the WSGI application; without one, a page says hello")
+    add("--bind", default="localhost:8888", metavar="HOST:PORT", help="where to listen (%(default)s)")
+    add("--no-fork", action="store_true", help="serve in one process, for debuggers")
     for option, name, metavar, text in OPTIONS:
         default = getattr(Limits, name)
         text = f"{text} ({default:g})"
-        parser.add_argument(option, dest=name, type=type(default), default=default, metavar=metavar, help=text)
-    parser.add_argument("--version", action="version", version="webserver.py " + __version__)
+        add(option, dest=name, type=type(default), default=default, metavar=metavar, help=text)
+    add("--version", action="version", version="webserver.py " + __version__)
     found = parser.parse_args(arguments)
     if found.app and found.module:
         raise UsageError("the application is named twice")

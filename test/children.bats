@@ -60,7 +60,7 @@ outlives() {
 
 @test "says nothing of children that end well" {
     start_server crash:app
-    curl -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-20]"
+    curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-20]"
     eventually has_children 0
     [ ! -s "$stderr" ]
 }
@@ -99,7 +99,7 @@ outlives() {
 
 @test "runs what the application left with atexit once, in the parent" {
     start_server at_exit:app
-    curl -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-3]"
+    curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-3]"
     eventually has_children 0
     [ "$(grep -c 'at exit' "$stdout")" -eq 0 ]
     stop_server
@@ -120,7 +120,7 @@ outlives() {
 
 @test "warns once that threads started at import do not exist in its children" {
     start_server thread_at_import:app
-    curl -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-3]"
+    curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-3]"
     [ "$(grep -c -i thread "$stderr")" -eq 1 ]
 }
 
@@ -157,7 +157,7 @@ outlives() {
     (cd "$BATS_TEST_DIRNAME/apps" && exec "$PYTHON" "$WEBSERVER" --bind 127.0.0.1:0 printing:app) >"$file" 3>&- & server_pid=$!
     eventually grep -q '^Serving' "$file"
     url="http://127.0.0.1:$(sed -n 's/.*port \([0-9]*\).*/\1/p' "$file")"
-    curl -sf -m 20 -o /dev/null -H 'Connection: close' "$url/line/[1-3]" "$url/partial"
+    curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/line/[1-3]" "$url/partial"
     eventually grep -q '^printed without a newline$' "$file"
     [ "$(grep -c '^printed a line$' "$file")" -eq 3 ]
 }

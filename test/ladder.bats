@@ -101,7 +101,7 @@ has_children() {
     start_server hello:app
     curl -sf -m 20 -o /dev/null "$url"
     before=$(descriptors "$server_pid")
-    curl -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-200]"
+    curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-200]"
     [ "$(descriptors "$server_pid")" -eq "$before" ]
 }
 
@@ -117,7 +117,7 @@ has_children() {
 @test "is not disturbed by the exit of its children" {
     start_server hello:app
     for _ in 1 2 3 4 5 6 7 8 9 10; do
-        curl -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-10]"
+        curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-10]"
         kill -CHLD "$server_pid"
     done
     [ ! -s "$stderr" ]
@@ -145,7 +145,7 @@ has_children() {
 
 @test "leaves no zombie under continuous load" {
     start_server hello:app
-    seq 8 | xargs -P 8 -I{} curl -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-60]"
+    seq 8 | xargs -P 8 -I{} curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-60]"
     [ "$(zombies "$server_pid" | grep -c .)" -lt 20 ]
     eventually has_children 0
 }

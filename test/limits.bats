@@ -76,7 +76,7 @@ sleeps_while_fails() {
 @test "answers 300 quick clients with 256 descriptors" {
     launch=(bash -c 'ulimit -n 256 && exec "$@"' limited)
     start_server hello:app
-    seq 300 | xargs -P 30 -I{} curl -sf -m 20 -o /dev/null "$url/{}"
+    seq 300 | xargs -P 30 -I{} curl -sf -m 10 -o /dev/null "$url/{}"
 }
 
 @test "answers 300 clients that hold their connections with 256 descriptors" {

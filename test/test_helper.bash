@@ -34,6 +34,7 @@ start_server() {
     mkfifo "$fifo"
     # With job control on, the server gets a process group of its own, as from a terminal: a test can send a
     # signal to the group, and INT, which a shell without job control makes its background jobs ignore, arrives.
+    # 3 and 4 are bats's own: whoever keeps 3 open keeps bats waiting.
     set -m
     (
         cd "$repository/test/apps" || exit
