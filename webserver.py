@@ -518,7 +518,7 @@ class Body:
         """Take a line from the buffer; return its match with `pattern`."""
         while True:
             end = self.buffer.find(b"\n", 0, limit) + 1
-            found = pattern.fullmatch(self.buffer, 0, end)
+            found = pattern.fullmatch(bytes(self.buffer[:end]))
             if found:
                 del self.buffer[:end]
                 return found
