@@ -66,12 +66,14 @@ outlives() {
     [ ! -s "$stderr" ]
 }
 
-@test "goes on when the application raises SystemExit" {
+@test "answers 500 and goes on when the application raises SystemExit" {
     outlives /system-exit
+    [ "$output" = "500" ]
 }
 
-@test "goes on when the application raises KeyboardInterrupt" {
+@test "answers 500 and goes on when the application raises KeyboardInterrupt" {
     outlives /interrupt
+    [ "$output" = "500" ]
 }
 
 @test "answers 500 and goes on when the application raises MemoryError" {
@@ -98,6 +100,16 @@ outlives() {
     [ "$(grep -c 'GET /exit' "$stderr")" -eq 1 ]
 }
 
+@test "names no request for a child that dies before its first one" {
+    start_server crash:app
+    curl -sf -m 10 -o /dev/null "$url"
+    eventually has_children 0
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    eventually has_children 1
+    kill -KILL "$(children "$server_pid")"
+    eventually grep -q 'before its first request' "$stderr"
+}
+
 @test "runs what the application left with atexit once, in the parent" {
     start_server at_exit:app
     curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-3]"
@@ -122,7 +134,7 @@ outlives() {
 @test "warns once that threads started at import do not exist in its children" {
     start_server thread_at_import:app
     curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-3]"
-    [ "$(grep -c -i thread "$stderr")" -eq 1 ]
+    [ "$(grep -c '^webserver: .*threads' "$stderr")" -eq 1 ]
 }
 
 @test "keeps what the application prints into a pipe" {
@@ -182,6 +194,18 @@ outlives() {
 @test "leaves SIGCHLD to the application, and no signal blocked" {
     start_server signals:app
     [ "$(curl -s -m 10 "$url")" = "default True, saw ['SIGCHLD'], status 7, blocked 0" ]
+}
+
+# The child has closed the pipe into which the parent's signals are written: its number is another file's now.
+@test "writes nothing into the application's files when a signal comes" {
+    start_server stray:app
+    [ "$(curl -s -m 10 "$url")" -eq 0 ]
+}
+
+@test "leaves a child no descriptor but the standard ones, its connection and the lifeline" {
+    launch=("$PYTHON" -c 'import os, sys; os.closerange(3, 256); os.execvp(sys.argv[1], sys.argv[1:])')
+    start_server descriptors:app
+    [ "$(curl -s -m 10 "$url")" -eq 5 ]
 }
 
 @test "finishes the request in flight when Ctrl-C reaches the whole process group" {

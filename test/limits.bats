@@ -64,6 +64,12 @@ answers_although_fails() {
     [ "$(grep -c Traceback "$stderr")" -eq 0 ]
 }
 
+# The same, for a failure that is no reason to wait, nor to say anything.
+passes_over() {
+    answers_although_fails "$@"
+    [ "$(grep -v -c "^injected" "$stderr")" -eq 0 ]
+}
+
 # Clients come while every call of $1 fails with $2: the server neither spins nor misses TERM.
 sleeps_while_fails() {
     launch=("$PYTHON" "$BATS_TEST_DIRNAME/faults.py" "$1:$2:1000000")
@@ -81,14 +87,20 @@ sleeps_while_fails() {
 
 @test "answers 300 clients that hold their connections with 256 descriptors" {
     launch=(bash -c 'ulimit -n 256 && exec "$@"' limited)
-    start_server --max-children 400 hello:app
+    start_server --keep-alive 60 --max-children 400 hello:app
     "$PYTHON" "$CLIENT" --max-conns 300 "$url"
     [ "$(curl -s -m 10 "$url")" = "Hello, World!" ]
 }
 
+@test "answers 300 clients that hold their connections with 256 descriptors and --no-fork" {
+    launch=(bash -c 'ulimit -n 256 && exec "$@"' limited)
+    start_server --keep-alive 60 --no-fork hello:app
+    "$PYTHON" "$CLIENT" --max-conns 300 "$url"
+}
+
 @test "answers 500 clients that hold their connections with 100 processes" {
     limit_processes 100
-    start_server --max-children 1000
+    start_server --keep-alive 60 --max-children 1000
     "$PYTHON" "$CLIENT" --max-conns 500 "$url"
     [ "$(curl -s -m 10 "$url")" = "Hello, World!" ]
     [ "$(grep -c 'ulimit -u' "$stderr")" -eq 1 ]
@@ -96,23 +108,23 @@ sleeps_while_fails() {
 
 @test "answers 500 clients that come at once with 100 processes" {
     limit_processes 100
-    start_server --max-children 1000
+    start_server --keep-alive 60 --max-children 1000
     "$PYTHON" "$CLIENT" --max-clients 10 --max-conns 50 "$url"
     [ "$(grep -c Traceback "$stderr")" -eq 0 ]
 }
 
 @test "answers 40 clients that hold their connections with four children" {
-    start_server --max-children 4 hello:app
+    start_server --keep-alive 60 --max-children 4 hello:app
     "$PYTHON" "$CLIENT" --max-conns 40 "$url"
 }
 
 @test "answers 400 clients that hold their connections with the children it has by default" {
-    start_server hello:app
+    start_server --keep-alive 60 hello:app
     "$PYTHON" "$CLIENT" --max-conns 400 "$url"
 }
 
 @test "never has more children than it may, and answers those who wait" {
-    start_server --max-children 2 latch:app
+    start_server --keep-alive 60 --max-children 2 latch:app
     exec 5<>"$LATCH"
     seq 4 | xargs -P 4 -I{} curl -sf -m 20 -o /dev/null "$url/wait?{}" 3>&- & client=$!
     eventually arrived 2
@@ -124,7 +136,7 @@ sleeps_while_fails() {
 }
 
 @test "lets idle connections stay while there is room" {
-    start_server --max-children 3 latch:app
+    start_server --keep-alive 60 --max-children 3 latch:app
     keep_open 6
     keep_open 7
     curl -sf -m 10 -o /dev/null "$url"
@@ -135,14 +147,69 @@ sleeps_while_fails() {
 }
 
 @test "asks idle connections to go when others wait" {
-    start_server --max-children 2 latch:app
+    start_server --keep-alive 60 --max-children 2 latch:app
     keep_open 6
     keep_open 7
     [ "$(curl -s -m 10 "$url")" = "done" ]
 }
 
+@test "lets no connection go idle while others wait" {
+    start_server --keep-alive 60 --max-children 1 latch:app
+    exec 5<>"$LATCH" 6<>"/dev/tcp/127.0.0.1/$port"
+    printf 'GET /wait HTTP/1.1\r\nHost: a\r\n\r\n' >&6
+    eventually arrived 1
+    run curl -s -m 1 "$url"
+    echo >&5
+    while read -r -t 10 line <&6 && [ "$line" != $'Connection: close\r' ]; do :; done
+    [ "$line" = $'Connection: close\r' ]
+}
+
+@test "asks the connection that is idle, not the one that is busy" {
+    start_server --keep-alive 60 --max-children 2 latch:app
+    exec 5<>"$LATCH"
+    keep_open 6
+    printf 'GET /wait HTTP/1.1\r\nHost: a\r\n\r\n' >&6
+    eventually arrived 1
+    keep_open 7
+    [ "$(curl -s -m 10 "$url")" = "done" ]
+    echo >&5
+    done_on 6
+}
+
+@test "leaves a request alone that meets the signal to give way" {
+    start_server latch:app
+    exec 5<>"$LATCH"
+    keep_open 6
+    printf 'GET /wait HTTP/1.1\r\nHost: a\r\n\r\n' >&6
+    eventually arrived 1
+    kill -URG "$(cat "$LATCH.arrived")"
+    echo >&5
+    done_on 6
+}
+
+# The head, which could have said that the connection closes, is sent by then.
+@test "lets no connection go idle whose response had begun when others came to wait" {
+    start_server --keep-alive 60 --max-children 1 stream:app
+    exec 5<>"$LATCH" 6<>"/dev/tcp/127.0.0.1/$port"
+    printf 'GET /wait HTTP/1.1\r\nHost: a\r\n\r\n' >&6
+    eventually arrived 1
+    run curl -s -m 1 "$url"
+    echo >&5
+    [ "$(curl -s -m 10 "$url" | tail -n 1)" = "three" ]
+}
+
+@test "lets connections go idle again when nobody waits any more" {
+    start_server --keep-alive 60 --max-children 1 latch:app
+    keep_open 6
+    [ "$(curl -s -m 10 "$url")" = "done" ]
+    eventually has_children 0
+    keep_open 7
+    ask 7
+    done_on 7
+}
+
 @test "answers a request that has begun before its connection gives way" {
-    start_server --max-children 1 latch:app
+    start_server --keep-alive 60 --max-children 1 latch:app
     keep_open 6
     printf 'G' >&6
     run curl -s -m 1 "$url"
@@ -154,7 +221,7 @@ sleeps_while_fails() {
 
 # The child is stopped, so that the request lies unread in its socket when the parent asks.
 @test "answers a request that has arrived unread before its connection gives way" {
-    start_server --max-children 1 latch:app
+    start_server --keep-alive 60 --max-children 1 latch:app
     keep_open 6
     child=$(children "$server_pid")
     kill -STOP "$child"
@@ -165,7 +232,7 @@ sleeps_while_fails() {
 }
 
 @test "says once that it has reached its ceiling, and which option raises it" {
-    start_server --max-children 2 hello:app
+    start_server --keep-alive 60 --max-children 2 hello:app
     "$PYTHON" "$CLIENT" --max-conns 10 "$url"
     "$PYTHON" "$CLIENT" --max-conns 10 "$url"
     [ "$(grep -c -- --max-children "$stderr")" -eq 1 ]
@@ -188,19 +255,19 @@ sleeps_while_fails() {
 }
 
 @test "answers although accept finds nobody (EAGAIN)" {
-    answers_although_fails accept EAGAIN
+    passes_over accept EAGAIN
 }
 
 @test "answers although accept meets a client that has left (ECONNABORTED)" {
-    answers_although_fails accept ECONNABORTED
+    passes_over accept ECONNABORTED
 }
 
 @test "answers although accept meets an error of the protocol (EPROTO)" {
-    answers_although_fails accept EPROTO
+    passes_over accept EPROTO
 }
 
 @test "answers although accept is interrupted (EINTR)" {
-    answers_although_fails accept EINTR
+    passes_over accept EINTR
 }
 
 @test "answers although fork fails for want of processes (EAGAIN)" {
@@ -209,6 +276,17 @@ sleeps_while_fails() {
 
 @test "answers although fork fails for want of memory (ENOMEM)" {
     answers_although_fails fork ENOMEM
+}
+
+@test "answers the client whose fork has failed so far when it is told to stop" {
+    launch=("$PYTHON" "$BATS_TEST_DIRNAME/faults.py" fork:EAGAIN:20)
+    start_server hello:app
+    curl -sf -m 20 -o /dev/null "$url" 3>&- & client=$!
+    eventually grep -q "^injected" "$stderr"
+    kill -TERM "$server_pid"
+    wait_for "$client"
+    wait_for "$server_pid"
+    server_pid=
 }
 
 @test "sleeps while there is no descriptor for those who wait" {

@@ -1,0 +1,351 @@
+#!/usr/bin/env bats
+# The command line: which application, which address, what is refused, and what the server says.
+
+load test_helper
+
+setup() {
+    export LATCH="$BATS_TEST_TMPDIR/latch"
+    mkfifo "$LATCH"
+    # Where the program goes that ends by itself; stdout and stderr are those of a server that runs.
+    out="$BATS_TEST_TMPDIR/out" err="$BATS_TEST_TMPDIR/err"
+}
+
+# Runs the server, which has to end by itself; returns its exit status.
+ends() {
+    (
+        cd "$BATS_TEST_DIRNAME/apps" || exit
+        exec ${launch[@]+"${launch[@]}"} "$PYTHON" "$WEBSERVER" --bind 127.0.0.1:0 "$@"
+    ) </dev/null >"$out" 2>"$err" 3>&- 4>&- &
+    wait_for "$!"
+}
+
+# misused WORD ARGUMENT...  is refused with status 2, and with one line on stderr that contains the word.
+misused() {
+    run ends "${@:2}"
+    cat "$err"
+    [ "$status" -eq 2 ]
+    [ "$(grep -c '' "$err")" -eq 1 ]
+    grep -q -F -e "$1" "$err"
+    [ ! -s "$out" ]
+}
+
+# breaks PATTERN MODULE:APP  ends with status 1, and with a traceback that matches the pattern.
+breaks() {
+    run ends "$2"
+    cat "$err"
+    [ "$status" -eq 1 ]
+    grep -q '^Traceback' "$err"
+    grep -q -e "$1" "$err"
+    [ ! -s "$out" ]
+}
+
+# serves BODY ARGUMENT...
+serves() {
+    start_server "${@:2}"
+    [ "$(curl -s -m 10 "$url")" = "$1" ]
+    stop_server
+}
+
+# module NAME LINES...  makes a module that Python finds, though not in the current folder.
+module() {
+    printf '%s\n' "${@:2}" >"$BATS_TEST_TMPDIR/$1.py"
+    export PYTHONPATH="$BATS_TEST_TMPDIR"
+}
+
+has_ipv6() {
+    "$PYTHON" -c 'import socket; socket.create_server(("::1", 0), family=socket.AF_INET6)' 2>/dev/null
+}
+
+# Succeeds when a request was shown with what the pattern says; a terminal ends lines with CRLF.
+shown() {
+    tr -d '\r' <"$stderr" | grep -q -e "$1"
+}
+
+@test "answers every request with the page when no application is named" {
+    start_server
+    [ "$(curl -s -m 10 -d a=b "$url/any/path?a=b")" = "Hello, World!" ]
+    [ "$(curl -s -m 10 -X DELETE "$url")" = "Hello, World!" ]
+}
+
+@test "takes MODULE:APP as an argument and as --app" {
+    serves "Hello, World!" hello:app
+    serves "Hello, World!" --app hello:app
+    serves "Hello, World!" --app=hello:app
+}
+
+@test "takes an attribute of an object in a module of a package" {
+    mkdir "$BATS_TEST_TMPDIR/package"
+    module package/module 'import hello' 'class holder:' '    class inner: app = staticmethod(hello.app)'
+    serves "Hello, World!" package.module:holder.inner.app
+}
+
+@test "calls a factory, once" {
+    module factory 'import hello, sys' 'def make():' '    print("made", file=sys.stderr)' '    return hello.app'
+    start_server 'factory:make()'
+    curl -sf -m 10 -o /dev/null -H 'Connection: close' "$url" "$url"
+    [ "$(cat "$stderr")" = "made" ]
+}
+
+@test "calls a factory that is an attribute of an object" {
+    module factory 'import hello' 'class holder:' '    make = staticmethod(lambda: hello.app)'
+    serves "Hello, World!" 'factory:holder.make()'
+}
+
+@test "takes application, then app, where only the module is named" {
+    module both 'from hello import app as application' 'from slow import app'
+    serves "Hello, World!" both
+    serves "Hello, World!" hello
+}
+
+@test "takes a module of a package where only that is named" {
+    mkdir "$BATS_TEST_TMPDIR/package"
+    module package/module 'from hello import app'
+    serves "Hello, World!" package.module
+}
+
+# Before the folder of webserver.py and that in PYTHONPATH; the rest of the path comes after these.
+@test "looks for the module in the current folder first" {
+    mkdir "$BATS_TEST_TMPDIR/current" "$BATS_TEST_TMPDIR/other"
+    sed 's/World/here/' "$BATS_TEST_DIRNAME/apps/hello.py" >"$BATS_TEST_TMPDIR/current/greeting.py"
+    cp "$BATS_TEST_DIRNAME/apps/hello.py" "$BATS_TEST_TMPDIR/other/greeting.py"
+    cp "$WEBSERVER" "$BATS_TEST_TMPDIR/other/webserver.py"
+    export WEBSERVER="$BATS_TEST_TMPDIR/other/webserver.py" PYTHONPATH="$BATS_TEST_TMPDIR/other"
+    launch=(bash -c 'cd "$0" && exec "$@"' "$BATS_TEST_TMPDIR/current")
+    serves "Hello, here!" greeting:app
+}
+
+@test "refuses an option that it does not know" {
+    misused --nonsense --nonsense
+    misused --max-child --max-child 3 # no abbreviations: they change their meaning with the next option
+    misused extra hello:app extra
+}
+
+@test "refuses an option without its value, or with one that is no number above zero" {
+    misused --app --app
+    for value in x 0 1.5 ''; do misused --max-children "--max-children=$value"; done
+    misused --backlog --backlog=x
+    for value in -1 nan inf; do misused --keep-alive "--keep-alive=$value"; done
+}
+
+@test "refuses an address that is none" {
+    for bind in 127.0.0.1:x 127.0.0.1:65536 127.0.0.1:-1 127.0.0.1: 127.0.0.1 ::1:80 '[::1]' '[::1:80' '[nonsense]:80' ''; do
+        misused "$bind" --bind "$bind"
+    done
+}
+
+# 192.0.2.0/24 is for documentation (RFC 5737): no machine has such an address, and nothing is sent there.
+@test "refuses an address that this machine does not have" {
+    misused 192.0.2.1:0 --bind 192.0.2.1:0
+    misused "$(printf 'a%.0s' {1..64})" --bind "$(printf 'a%.0s' {1..64}):0" # a label has 63 characters
+}
+
+@test "refuses an address in use" {
+    start_server
+    misused "127.0.0.1:$port" --bind "127.0.0.1:$port"
+    [ "$(curl -s -m 10 "$url")" = "Hello, World!" ]
+}
+
+@test "refuses localhost where its port is in use on either family" {
+    has_ipv6 || skip "there is no IPv6 here"
+    start_server --bind '[::1]:0'
+    misused "localhost:$port" --bind "localhost:$port"
+    stop_server
+    start_server --bind 127.0.0.1:0
+    misused "localhost:$port" --bind "localhost:$port"
+}
+
+@test "refuses an address that it has no permission for" {
+    launch=("$PYTHON" "$BATS_TEST_DIRNAME/altered.py" no-permission)
+    misused 127.0.0.1:80 --bind 127.0.0.1:80
+}
+
+@test "refuses a module that is not there" {
+    misused nowhere nowhere:app
+    misused nowhere nowhere
+    misused nowhere nowhere.deeper:app
+    misused hello.deeper hello.deeper:app
+}
+
+@test "refuses a name that is not there" {
+    misused nothing hello:nothing
+    misused nothing hello:app.nothing
+    misused nothing 'hello:nothing()'
+    misused application latch:application
+    module empty ''
+    misused app empty
+}
+
+@test "refuses an object that is not callable" {
+    module odd 'text = "text"' 'def make(): return text'
+    misused str odd:text
+    misused str 'odd:text()'
+    misused str 'odd:make()'
+}
+
+@test "refuses what does not name an application" {
+    for app in hello: :app 'hello:app(' 'hello:app(1)' 'hello:a b' ../hello hello.py:1 hello:app: .hello:app; do
+        misused "$app" "$app"
+    done
+    misused twice hello:app --app hello:app
+}
+
+@test "keeps to one line when what it refuses has more" {
+    misused hello "hello:app"$'\n'"second"
+    misused 127 --bind $'127.0.0.1:1\n2'
+    misused nonsense $'--nonsense\nsecond'
+}
+
+@test "refuses to fork where the platform cannot, and serves there with --no-fork" {
+    launch=("$PYTHON" "$BATS_TEST_DIRNAME/altered.py" no-fork)
+    misused fork hello:app
+    serves "Hello, World!" --no-fork hello:app
+}
+
+@test "shows the traceback of an application that fails at import" {
+    module fails 'import hello' 'raise ValueError("broken on purpose")'
+    breaks '^ValueError: broken on purpose' fails:app
+    breaks 'fails\.py", line 2' fails
+}
+
+@test "shows the traceback of an application that imports what is not there" {
+    module incomplete 'import nowhere'
+    breaks "^ModuleNotFoundError: .*nowhere" incomplete:app
+    module incomplete 'from hello import nothing'
+    breaks "^ImportError: .*nothing" incomplete:app
+}
+
+@test "shows the traceback of an application with a syntax error" {
+    module unfinished 'def'
+    breaks '^SyntaxError' unfinished:app
+}
+
+@test "shows the traceback of a factory that fails" {
+    module factory 'def make(): raise ValueError("broken on purpose")'
+    breaks '^ValueError: broken on purpose' 'factory:make()'
+    module factory 'def make(needed): pass'
+    breaks '^TypeError: .*needed' 'factory:make()'
+}
+
+@test "listens on every address with --bind :PORT" {
+    start_server --bind :0
+    [ "$(curl -s -m 10 "$url")" = "Hello, World!" ]
+    if has_ipv6; then [ "$(curl -s -m 10 "http://[::1]:$port")" = "Hello, World!" ]; fi
+    stop_server
+    start_server --bind=":$port"
+    [ "$(curl -s -m 10 "$url")" = "Hello, World!" ]
+}
+
+@test "listens on an address of IPv6, and on that alone" {
+    has_ipv6 || skip "there is no IPv6 here"
+    start_server --bind '[::1]:0'
+    [ "$(curl -s -m 10 "http://[::1]:$port/")" = "Hello, World!" ]
+    run curl -s -m 10 "http://127.0.0.1:$port/"
+    [ "$status" -eq 7 ]
+}
+
+@test "listens on localhost where there is no IPv6" {
+    launch=("$PYTHON" "$BATS_TEST_DIRNAME/altered.py" no-ipv6)
+    serves "Hello, World!" --bind localhost:0
+}
+
+@test "listens on the port that it had a moment ago, although connections of then linger" {
+    start_server
+    curl -sf -m 10 -o /dev/null -H 'Connection: close' "$url"
+    stop_server
+    serves "Hello, World!" --bind "127.0.0.1:$port"
+}
+
+@test "keeps as many connections waiting as --backlog says" {
+    connect='import socket, sys
+connected = [socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1) for _ in range(20)]'
+    for backlog in 1 100; do
+        start_server --backlog "$backlog"
+        kill -STOP "$server_pid"
+        run "$PYTHON" -c "$connect" "$port"
+        kill -CONT "$server_pid"
+        [ "$((status == 0))" -eq "$((backlog == 100))" ]
+        stop_server
+    done
+}
+
+@test "says that it serves only when it listens" {
+    exec 5<>"$LATCH"
+    "$PYTHON" "$BATS_TEST_DIRNAME/altered.py" held-listen "$WEBSERVER" --bind 127.0.0.1:0 >"$out" 2>"$err" 3>&- 4>&- & server_pid=$!
+    eventually grep -q listen "$err"
+    [ ! -s "$out" ]
+    echo >&5
+    eventually grep -q '^Serving HTTP on port [1-9][0-9]* \.\.\.$' "$out"
+    stop_server
+}
+
+@test "prints one line and no more" {
+    start_server hello:app
+    curl -sf -m 10 -o /dev/null "$url" "$url"
+    stop_server
+    [ ! -s "$stdout" ]
+    [ ! -s "$stderr" ]
+}
+
+@test "ends without a traceback on Ctrl-C while the application is imported" {
+    exec 5<>"$LATCH"
+    set -m
+    (cd "$BATS_TEST_DIRNAME/apps" && exec "$PYTHON" "$WEBSERVER" --bind 127.0.0.1:0 latch_at_import:app) >"$out" 2>"$err" 3>&- 4>&- & pid=$!
+    set +m
+    eventually test -s "$LATCH.arrived"
+    kill -INT "$pid"
+    wait_for "$pid" || [ "$?" -ne 137 ]
+    [ ! -s "$err" ]
+}
+
+@test "opens each of descriptors 0 to 2 that is missing at the start on the null device" {
+    start_server
+    stop_server # its port is free now
+    for missing in 0 1 2; do
+        (cd "$BATS_TEST_DIRNAME/apps" && eval "exec $missing>&-" && exec "$PYTHON" "$WEBSERVER" --bind "127.0.0.1:$port" standard_streams:app) 3>&- 4>&- & server_pid=$!
+        eventually curl -sf -m 10 -o "$out" "$url"
+        [ "$(cut -d ' ' -f "$((missing + 1))" "$out")" = "null" ]
+        stop_server
+    done
+}
+
+@test "shows a line for each request where stderr is a terminal" {
+    launch=("$PYTHON" "$BATS_TEST_DIRNAME/on_terminal.py")
+    start_server hello:app
+    curl -sf -m 10 -o /dev/null "$url/some/path?query" "$url/other"
+    eventually shown 'GET /some/path?query HTTP/1\.1'
+    eventually shown 'GET /other HTTP/1\.1'
+    [ "$(grep -c '' "$stderr")" -eq 2 ]
+}
+
+@test "shows the status that the client got where stderr is a terminal" {
+    launch=("$PYTHON" "$BATS_TEST_DIRNAME/on_terminal.py")
+    start_server broken:app
+    curl -s -m 10 -o /dev/null "$url" "$url/first"
+    eventually shown 'GET / HTTP/1\.1.* 500'
+    eventually shown 'GET /first HTTP/1\.1.* 500'
+}
+
+# PEP 3333: the environ is the application's to change.
+@test "shows requests on a terminal whatever the application did to the environ" {
+    launch=("$PYTHON" "$BATS_TEST_DIRNAME/on_terminal.py")
+    start_server changed_environ:app
+    [ "$(curl -s -m 10 "$url/one" "$url/two" | grep -c False)" -eq 2 ]
+    eventually shown 'GET /two HTTP/1\.1'
+    [ "$(grep -c '' "$stderr")" -eq 2 ]
+}
+
+@test "prints its version on stdout" {
+    run ends --version
+    [ "$status" -eq 0 ]
+    [ "$(grep -c '^webserver\.py [0-9][0-9.]*$' "$out")" -eq 1 ]
+    [ "$(grep -c '' "$out" "$err" | tr '\n' ' ')" = "$out:1 $err:0 " ]
+}
+
+@test "prints every option with its default on stdout" {
+    run ends --help
+    [ "$status" -eq 0 ]
+    for option in --app --bind --no-fork --max-children --backlog --version --help; do grep -q -e "$option" "$out"; done
+    grep -q 'localhost:8888' "$out"
+    grep -q '256' "$out"
+    [ ! -s "$err" ]
+}
