@@ -395,16 +395,17 @@ def gather_head(connection: Connection) -> Steps[bytes]:
             del data[:2]
             seen, blank = 0, blank + 1
         end = data.find(b"\r\n\r\n", max(0, seen - 3))
-        if STRAY.search(data, max(0, seen - 1), end if end >= 0 else len(data)):
+        size = end if end >= 0 else len(data)
+        if STRAY.search(data, max(0, seen - 1), size):
             raise fault(data.decode("latin-1"))
+        if size > limits.request_line_bytes and data.find(b"\r\n", 0, limits.request_line_bytes) < 0:
+            raise HTTPError(414, f"a request-line has {limits.request_line_bytes} bytes at the most")
+        if size > limits.head_bytes:
+            raise HTTPError(431, f"a head has {limits.head_bytes} bytes at the most")
         if end >= 0:
             connection.ahead = bytes(data[end + 4 :])
             return bytes(data[: end + 4])
-        if len(data) > limits.request_line_bytes and data.find(b"\r\n", 0, limits.request_line_bytes) < 0:
-            raise HTTPError(414, f"a request-line has {limits.request_line_bytes} bytes at the most")
-        if len(data) > limits.head_bytes:
-            raise HTTPError(431, f"a head has {limits.head_bytes} bytes at the most")
-        seen = len(data)
+        seen = size
         try:
             more = yield from connection.receive(HEADING if data else SILENT, deadline)
         except TimeoutError:
@@ -781,7 +782,8 @@ def exchange(response: Response, body: BinaryIO) -> Steps[bool]:
     blocks: Any = None
     try:
         blocks = yield CALL, (request, context, (site.app, environ, response.start))
-        block = blocks[0] if type(blocks) is list and len(blocks) == 1 and not response.begun else None
+        whole = type(blocks) in (list, tuple) and len(blocks) == 1 and not response.begun
+        block = blocks[0] if whole else None
         if type(block) is bytes and response.length in (None, len(block)):
             data = response.head(len(block))
             if not response.bodiless:
@@ -800,7 +802,7 @@ def exchange(response: Response, body: BinaryIO) -> Steps[bool]:
         raise HTTPError(500, "the application failed") from None
     finally:
         if site.talks:
-            say(f"{environ['REMOTE_ADDR']} {request.line.decode()} {response.code}")
+            say(f"{environ['REMOTE_ADDR']} {request.line.decode()} {response.code or 500}")
         if type(blocks) is not list and hasattr(blocks, "close"):
             try:
                 yield CALL, (request, context, (blocks.close,))

@@ -532,6 +532,7 @@ EARLY = (
     ("400", "9112 2.2", b"GET / HTTP/1.1\n", "a bare LF"),
     ("400", "9112 2.2", b"GET / HTTP/1.1\rX", "a bare CR"),
     ("400", "9112 2.2|9110 5.5|9112 3", b"GET / HTTP/1.1\r\nHost: a\0", "a NUL"),
+    ("400", "9110 5.5", b"GET / HTTP/1.1\r\nHost: a\0\r", "a NUL, and half a line end: the NUL is the fault"),
     ("400", "9112 2.2|9110 5.5|9112 3", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)), "TLS"),
     ("400", "9112 2.2|9110 5.5|9112 3", b"\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10", "SSL 2"),
     ("400", "9112 2.2|9110 5.5|9112 3", bytes(range(256)) * 4, "every byte"),

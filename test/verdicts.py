@@ -233,9 +233,10 @@ def ways(data: Union[bytes, Tuple[bytes, ...]], everywhere: bool) -> Iterator[Tu
         yield "in its parts", data
         return
     yield "whole", [data]
+    points: Sequence[int] = ()
     if len(data) > LONG:
-        points: Sequence[int] = (1, len(data) // 2, len(data) * 9 // 10, len(data) - 1)
-    else:
+        points = (1, len(data) // 2, len(data) * 9 // 10, len(data) - 1)
+    elif len(data) > 1:
         yield "byte by byte", [data[index : index + 1] for index in range(len(data))]
         points = range(1, len(data)) if everywhere else ()
     for point in points:

@@ -43,10 +43,10 @@ FORMS = {
     "/gzip": lambda path: gzip.open(path),
     "/pipe": lambda path: subprocess.Popen(["cat", path], stdout=subprocess.PIPE).stdout,
 }
-LENGTHS = {"/announced": "4", "/too-short": "1000000000"}
+LENGTHS = {"/announced": [("Content-Length", "4")], "/too-short": [("Content-Length", "1000000000")]}
 
 
 def app(environ, start_response):
     path = environ["PATH_INFO"]
-    start_response("200 OK", [("Content-Length", LENGTHS[path])] if path in LENGTHS else [])
+    start_response("200 OK", [("Content-Type", "application/octet-stream"), *LENGTHS.get(path, [])])
     return environ["wsgi.file_wrapper"](FORMS[path](os.environ["FILE"]))
