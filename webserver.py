@@ -114,6 +114,12 @@ class HTTPError(Exception):
         self.rule = rule + (": " + ascii(part[:60]) if part else "")
 
 
+def excess(status: int, what: str, most: float, units: str = "bytes") -> HTTPError:
+    """Return the refusal of what goes beyond a limit."""
+    clause = "RFC 6585 5" if status == 431 else f"RFC 9110 15.5.{status - 399}"  # 408 is in 15.5.9, and so on
+    return HTTPError(status, f"{what} has {most:.15g} {units} at the most ({clause})")
+
+
 class ClientGone(Exception):
     """The connection is no more: reset, closed too early, or too slow to be kept."""
 
@@ -146,8 +152,8 @@ HEAD = re.compile(rf"({TOKEN}) ({TARGET}) HTTP/1\.([0-9])\r\n((?:{TOKEN}:{VALUE}
 FIELD = re.compile(rf"({TOKEN}):[ \t]*({VALUE})\r\n")
 TRAILER_LINE = re.compile(rf"(?:{TOKEN}:{VALUE})?\r\n".encode("latin-1"))
 CRLF = re.compile(rb"\r\n")
-HOST = re.compile(AUTHORITY)
-ABSOLUTE = re.compile(rf"(?i:https?)://({AUTHORITY})(/[^?]*|)(\?.*|)")
+HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?")
+ABSOLUTE = re.compile(rf"(?i:http)://({AUTHORITY})(/[^?]*|)(\?.*|)")
 TUNNEL = re.compile(rf"(?=.*:[0-9]+\Z){AUTHORITY}")
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
@@ -167,13 +173,14 @@ STRAY = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 FAULTS = (
     (r"\A\r\n", 400, "few empty lines stand before a request-line (RFC 9112 2.2)"),
     (r"(?<!\r)\n", 400, "a line ends in CRLF, not in a bare LF (RFC 9112 2.2)"),
-    (r"\r(?!\n)", 400, "a CR stands only before a LF (RFC 9112 2.2)"),
+    (r"\r(?=[^\n])", 400, "a CR stands only before a LF (RFC 9112 2.2)"),
     (r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", 400, "a head has no control characters (RFC 9110 5.5)"),
     (r"\A[^\r]* HTTP/[02-9]\.[0-9]\r", 505, "the major version is 1 (RFC 9110 15.6.6)"),
     (rf"\A(?!{TOKEN} )[^ \r]*", 400, "a method is a token, and one space follows (RFC 9112 3)"),
     (r"\A[^ ]+ [^ \r]*#[^ \r]*", 400, "a request-target has no fragment (RFC 9112 3.2)"),
     (rf"\A[^ ]+ (?!{TARGET} )[^\r]*", 400, "a request-target is visible ASCII, then one space (RFC 9112 3)"),
-    (r"\A(?!.* HTTP/1\.[0-9]\r).*", 400, "a request-line ends in its version, as HTTP/1.1 (RFC 9112 2.3)"),
+    (r"\A(?!.* HTTP/1\.[0-9]\r)[^\r]*", 400, "a request-line ends in a version, as HTTP/1.1 (RFC 9112 3)"),
+    (r"\A[^ ]+ [^ ]+ [^\r]* [^\r]*", 400, "a request-line has two spaces, single ones (RFC 9112 3)"),
     (r"(?<=\n)[ \t][^\r]*", 400, "a field line is not folded (RFC 9112 5.2)"),
     (r"(?<=\n)[^:\r\n]*(?<=[ \t]):", 400, "no space stands before the colon (RFC 9112 5.1)"),
     (rf"(?<=\n)(?!{TOKEN}:)[^\r\n]+", 400, "a field line is a token, a colon and a value (RFC 9112 5)"),
@@ -201,7 +208,7 @@ class Connection:
     def __init__(self, sock: socket.socket, limits: Limits) -> None:
         self.sock = sock
         self.limits = limits
-        self.ahead = b""
+        self.ahead: Union[bytes, bytearray] = b""
 
     def attempt(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Return what a call on the socket returns, None where it would block. Raises ClientGone."""
@@ -283,11 +290,13 @@ class Request:
         self.minor = int(minor)
         self.line = head[: head.index(b"\r")]
         if len(self.line) > limits.request_line_bytes:
-            raise HTTPError(414, f"a request-line has {limits.request_line_bytes} bytes at the most")
+            raise excess(414, "a request-line", limits.request_line_bytes)
         self.environ = environ = connection_environ.copy()
         environ["REQUEST_METHOD"] = self.method
         environ["REQUEST_URI"] = environ["RAW_URI"] = target
         environ["SERVER_PROTOCOL"] = "HTTP/1.1" if self.minor else "HTTP/1.0"
+        if max(map(len, section.split("\r\n"))) > limits.field_line_bytes:
+            raise excess(431, "a field line", limits.field_line_bytes)
         self.add_fields(FIELD.findall(section), limits)
         self.place(target)
         self.frame(limits)
@@ -298,10 +307,8 @@ class Request:
         """Add the field lines to the environ, repeated ones joined in order (RFC 9110 5.3)."""
         environ = self.environ
         if len(fields) > limits.fields:
-            raise HTTPError(431, f"a header section has {limits.fields} field lines at the most")
+            raise excess(431, "a header section", limits.fields, "field lines")
         for name, value in fields:
-            if len(name) + len(value) > limits.field_line_bytes:
-                raise HTTPError(431, f"a field line has {limits.field_line_bytes} bytes at the most", name)
             key = environ_key(name)
             value = value.rstrip(" \t")
             if key in environ:
@@ -315,9 +322,11 @@ class Request:
         """Read the four forms of a request-target, and Host beside them (RFC 9112 3.2)."""
         environ, method = self.environ, self.method
         host = environ.get("HTTP_HOST", "" if self.minor else None)
-        if host is not None and not HOST.fullmatch(host):
-            raise HTTPError(400, "HTTP/1.1 has one Host, a host and perhaps a port (RFC 9112 3.2)", host)
         absolute = ABSOLUTE.fullmatch(target)
+        for authority in (host, absolute and absolute[1]):
+            if authority is not None and not is_authority(authority):
+                rule = "HTTP/1.1 has one Host, a host and perhaps a port (RFC 9112 3.2)"
+                raise HTTPError(400, rule, authority)
         if method == "CONNECT" and TUNNEL.fullmatch(target):
             raise HTTPError(501, "this server is no tunnel (RFC 9110 9.3.6)")
         if target[0] == "/" and method != "CONNECT":
@@ -351,12 +360,21 @@ class Request:
         if not DIGITS.fullmatch(length):
             raise HTTPError(400, "Content-Length is digits alone (RFC 9110 8.6)", length)
         if len(length) > 18 or int(length) > limits.body_bytes:  # int() of a million digits takes seconds
-            raise HTTPError(413, f"a body has {limits.body_bytes} bytes at the most")
+            raise excess(413, "a body", limits.body_bytes)
         self.length = int(length)
         expect = environ.get("HTTP_EXPECT", "").lower() if self.minor else ""
         if expect not in ("", "100-continue"):
             raise HTTPError(417, "the one expectation is 100-continue (RFC 9110 10.1.1)", expect)
         self.continues = bool(expect)
+
+
+def is_authority(text: str) -> bool:
+    """Return whether `text` is a host and perhaps a port (RFC 3986 3.2)."""
+    match = HOST.fullmatch(text)
+    try:
+        return bool(match and (not match[1] or socket.inet_pton(socket.AF_INET6, match[1])))
+    except OSError:
+        return False
 
 
 def members(value: str) -> List[str]:
@@ -376,7 +394,7 @@ def environ_key(name: str) -> str:
 
 def read_head(connection: Connection) -> bytes:
     """Return the next head if all of it is there, b"" if not. Raises ClientGone."""
-    data: bytes = connection.ahead or connection.attempt(connection.sock.recv, Limits.block_bytes) or b""
+    data = bytes(connection.ahead) or connection.attempt(connection.sock.recv, Limits.block_bytes) or b""
     end = data.find(b"\r\n\r\n") + 4
     if end < 4 or data.startswith(b"\r\n"):
         connection.ahead = data
@@ -388,7 +406,8 @@ def read_head(connection: Connection) -> bytes:
 def gather_head(connection: Connection) -> Steps[bytes]:
     """Return the next head, however it is cut, without blank lines before it; b"" when nothing
     comes. What cannot become a head is refused as soon as that shows. Raises HTTPError, ClientGone."""
-    limits, data, seen, blank = connection.limits, bytearray(connection.ahead), 0, 0
+    limits, seen, blank = connection.limits, 0, 0
+    data = connection.ahead = bytearray(connection.ahead)
     deadline = time.monotonic() + limits.header_timeout_s
     while True:
         while data.startswith(b"\r\n") and blank < limits.blank_lines:
@@ -399,9 +418,9 @@ def gather_head(connection: Connection) -> Steps[bytes]:
         if STRAY.search(data, max(0, seen - 1), size):
             raise fault(data.decode("latin-1"))
         if size > limits.request_line_bytes and data.find(b"\r\n", 0, limits.request_line_bytes) < 0:
-            raise HTTPError(414, f"a request-line has {limits.request_line_bytes} bytes at the most")
+            raise excess(414, "a request-line", limits.request_line_bytes)
         if size > limits.head_bytes:
-            raise HTTPError(431, f"a head has {limits.head_bytes} bytes at the most")
+            raise excess(431, "a head", limits.head_bytes)
         if end >= 0:
             connection.ahead = bytes(data[end + 4 :])
             return bytes(data[: end + 4])
@@ -411,7 +430,7 @@ def gather_head(connection: Connection) -> Steps[bytes]:
         except TimeoutError:
             if not data:
                 return b""
-            raise HTTPError(408, f"a head arrives within {limits.header_timeout_s:g} s") from None
+            raise excess(408, "a head", limits.header_timeout_s, "seconds") from None
         if not more:
             return b""
         data += more
@@ -470,7 +489,8 @@ class Body:
         try:
             more = yield from self.connection.receive(BODY, deadline)
         except TimeoutError:
-            raise HTTPError(408, f"a body brings {limits.rate_bytes_per_s} bytes a second") from None
+            rule = f"a body brings {limits.rate_bytes_per_s} bytes a second (RFC 9110 15.5.9)"
+            raise HTTPError(408, rule) from None
         if not more:  # a body that ends early is never shown as a whole one (RFC 9112 8)
             raise ClientGone
         self.buffer += more
@@ -493,18 +513,18 @@ class Body:
             line = yield from self.take(CHUNK_LINE, limits.chunk_line_bytes, "a chunk-size is hexadecimal")
             size = int(line[1], 16)
             if self.spool.size + size > limits.body_bytes:
-                raise HTTPError(413, f"a body has {limits.body_bytes} bytes at the most")
+                raise excess(413, "a body", limits.body_bytes)
             if not size:
                 break
             yield from self.move(size)
             yield from self.take(CRLF, 2, "a chunk ends in CRLF")
         else:
-            raise HTTPError(413, f"a body has {limits.chunks} chunks at the most")
+            raise excess(413, "a body", limits.chunks, "chunks")
         for _ in range(limits.fields):
             line = yield from self.take(TRAILER_LINE, limits.field_line_bytes, "a trailer is a field line")
             if line[0] == b"\r\n":
                 return
-        raise HTTPError(431, f"a trailer section has {limits.fields} field lines at the most")
+        raise excess(431, "a trailer section", limits.fields, "field lines")
 
     def take(self, pattern: re.Pattern[bytes], limit: int, rule: str) -> Steps[re.Match[bytes]]:
         """Take a line from the buffer; return its match with `pattern`."""
@@ -535,11 +555,14 @@ class FileWrapper:
         return iter(functools.partial(self.file.read, self.block_bytes), b"")
 
     def extent(self) -> Optional[Tuple[int, int, int]]:
-        """Return descriptor, offset and bytes left of a regular file, None for anything else."""
+        """Return descriptor, offset and bytes left of a regular file, None for anything else: what
+        is read from a GzipFile is not what its descriptor gives."""
+        if not isinstance(getattr(self.file, "raw", self.file), io.FileIO):
+            return None
         try:
             file, offset = self.file.fileno(), self.file.tell()
             status = os.fstat(file)
-        except (AttributeError, OSError, ValueError):
+        except (OSError, ValueError):
             return None
         return (file, offset, max(0, status.st_size - offset)) if stat.S_ISREG(status.st_mode) else None
 
@@ -653,7 +676,7 @@ class Response:
         elif self.code:
             raise AssertionError("start_response was called before, and without exc_info (PEP 3333)")
         try:
-            made = HEADS.get((status, *headers))
+            made = HEADS.get((status, *headers)) if type(headers) is list else None
         except TypeError:  # not even hashable: compose says what it is
             made = None
         self.code, self.length, self.close, self.dated, self.lines = made or compose(status, headers)
@@ -668,8 +691,10 @@ class Response:
         if self.block:
             self.block(self.connection.send(data))
         else:
-            self.spool = self.spool or Spool(self.site.limits.memory_bytes)
-            self.spool.write(data)
+            sent = 0 if self.spool else self.connection.attempt(self.connection.sock.send, data) or 0
+            if sent < len(data):
+                self.spool = self.spool or Spool(self.site.limits.memory_bytes)
+                self.spool.write(data[sent:])
 
     def head(self, known: Optional[int]) -> bytes:
         """Return the head; `known` is the length of the body where all of it is there."""
@@ -679,7 +704,7 @@ class Response:
         request, lines = self.request, self.lines
         if not self.dated:
             lines += date_line(int(time.time()))
-        if self.length is None:
+        if self.length is None and self.code != 304:
             self.length = known
         if self.code in BODILESS or request.method == "HEAD":
             self.bodiless = True
@@ -797,12 +822,15 @@ def exchange(response: Response, body: BinaryIO) -> Steps[bool]:
         raise
     except BaseException as error:  # SystemExit and MemoryError too: the next request is not to blame
         report(request.head, error)
+        if response.spool:
+            yield from send_spool(response)
         if response.begun:
             raise ClientGone from error
         raise HTTPError(500, "the application failed") from None
     finally:
         if site.talks:
-            say(f"{environ['REMOTE_ADDR']} {request.line.decode()} {response.code or 500}")
+            code = response.code if response.begun else 500
+            say(f"{request.environ['REMOTE_ADDR']} {request.line.decode()} {code}")
         if type(blocks) is not list and hasattr(blocks, "close"):
             try:
                 yield CALL, (request, context, (blocks.close,))
@@ -814,7 +842,8 @@ def exchange(response: Response, body: BinaryIO) -> Steps[bool]:
 def send_blocks(response: Response, blocks: Any, context: contextvars.Context) -> Steps[None]:
     """Send what the application returned, each block before the next is asked for."""
     request, connection, end = response.request, response.connection, object()
-    if isinstance(blocks, (str, bytes)) or blocks is None:
+    iterable = hasattr(blocks, "__iter__") or hasattr(blocks, "__getitem__")
+    if isinstance(blocks, (str, bytes)) or not iterable:
         raise TypeError(f"the application returned {type(blocks).__name__}, no iterable of bytes (PEP 3333)")
     extent = blocks.extent() if isinstance(blocks, FileWrapper) and not response.begun else None
     if extent:
@@ -833,7 +862,8 @@ def send_blocks(response: Response, blocks: Any, context: contextvars.Context) -
                 yield from connection.send(response.framed(block))
             if response.begun and response.bodiless:
                 break
-    yield from connection.send(response.framed(b"", 0) + response.end())
+    yield from connection.send(response.framed(b"", 0))
+    yield from connection.send(response.end())
 
 
 def send_extent(response: Response, file: int, offset: int, size: int) -> Steps[None]:
@@ -866,7 +896,7 @@ def report(head: bytes, error: BaseException) -> None:
         say(f"{line} failed: {type(error).__name__}")
 
 
-def refuse(connection: Connection, error: HTTPError, head: bytes) -> Steps[None]:
+def refuse(connection: Connection, error: HTTPError, head: Union[bytes, bytearray]) -> Steps[None]:
     """Answer a refused request with the rule that it broke, and close so that it can be read."""
     title = f"{error.status} {REASONS[error.status]}"
     body = f"{title}: {error.rule}\n"
@@ -1030,7 +1060,7 @@ class Listener:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
         self.sock = sock
-        self.name = name
+        self.name = f"[{name}]" if ":" in name else name
         self.port: int = sock.getsockname()[1]
 
 
@@ -1531,7 +1561,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         return start(arguments)
     except UsageError as error:
-        sys.stderr.write(f"webserver.py: {error}\n")
+        sys.stderr.write("webserver.py: " + "\\n".join(str(error).splitlines()) + "\n")
         return 2
     except KeyboardInterrupt:
         return 130

@@ -5,7 +5,7 @@
     no-fork         the platform has no os.fork
     no-ipv6         no interface has an IPv6 address
     no-permission   no address may be bound
-    held-listen     each listen leaves a line `listen` on stderr, and waits for a byte through the FIFO in LATCH
+    held-listen     each listen leaves a line `listen` on stderr, and waits for the FIFO that LATCH names
     shown-sends     each send and sendfile leaves a line `send N` or `sendfile N` on stderr
 
 An interpreter named before the script is skipped: the one that runs this file runs the server, in the
@@ -50,8 +50,9 @@ def shown(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
 
 def change(name: str) -> None:
     owner: Any = socket.socket
+    system: Any = os
     if name == "no-fork":
-        del os.fork
+        del system.fork
     elif name == "no-ipv6":
         owner.bind = refuse_ipv6
     elif name == "no-permission":
@@ -61,7 +62,7 @@ def change(name: str) -> None:
     elif name == "shown-sends":
         owner.send, owner.sendall = shown("send", owner.send), shown("send", owner.sendall)
         owner.sendmsg = shown("send", owner.sendmsg)
-        setattr(os, "sendfile", shown("sendfile", os.sendfile))
+        system.sendfile = shown("sendfile", os.sendfile)
     else:
         raise ValueError(name)
 

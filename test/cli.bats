@@ -7,15 +7,22 @@ setup() {
     export LATCH="$BATS_TEST_TMPDIR/latch"
     mkfifo "$LATCH"
     # Where the program goes that ends by itself; stdout and stderr are those of a server that runs.
-    out="$BATS_TEST_TMPDIR/out" err="$BATS_TEST_TMPDIR/err"
+    out="$BATS_TEST_TMPDIR/out" err="$BATS_TEST_TMPDIR/err" pipe="$BATS_TEST_TMPDIR/pipe"
+    mkfifo "$pipe"
 }
 
-# Runs the server, which has to end by itself; returns its exit status.
+# Runs the server, which has to end by itself, and is killed if it serves instead; returns its exit status.
 ends() {
+    local line
+    : >"$out"
     (
         cd "$BATS_TEST_DIRNAME/apps" || exit
         exec ${launch[@]+"${launch[@]}"} "$PYTHON" "$WEBSERVER" --bind 127.0.0.1:0 "$@"
-    ) </dev/null >"$out" 2>"$err" 3>&- 4>&- &
+    ) </dev/null >"$pipe" 2>"$err" 3>&- 4>&- &
+    while read -r line; do
+        echo "$line" >>"$out"
+        case $line in "Serving HTTP"*) kill -KILL "$!" ;; esac
+    done <"$pipe"
     wait_for "$!"
 }
 
@@ -54,6 +61,11 @@ module() {
 
 has_ipv6() {
     "$PYTHON" -c 'import socket; socket.create_server(("::1", 0), family=socket.AF_INET6)' 2>/dev/null
+}
+
+# Linux has all of 127.0.0.0/8, others the first address of it.
+has_second_loopback() {
+    "$PYTHON" -c 'import socket; socket.create_server(("127.0.0.2", 0))' 2>/dev/null
 }
 
 # Succeeds when a request was shown with what the pattern says; a terminal ends lines with CRLF.
@@ -110,7 +122,7 @@ shown() {
     cp "$BATS_TEST_DIRNAME/apps/hello.py" "$BATS_TEST_TMPDIR/other/greeting.py"
     cp "$WEBSERVER" "$BATS_TEST_TMPDIR/other/webserver.py"
     export WEBSERVER="$BATS_TEST_TMPDIR/other/webserver.py" PYTHONPATH="$BATS_TEST_TMPDIR/other"
-    launch=(bash -c 'cd "$0" && exec "$@"' "$BATS_TEST_TMPDIR/current")
+    launch=("$PYTHON" -c 'import os, sys; os.chdir(sys.argv[1]); os.execvp(sys.argv[2], sys.argv[2:])' "$BATS_TEST_TMPDIR/current")
     serves "Hello, here!" greeting:app
 }
 
@@ -128,7 +140,7 @@ shown() {
 }
 
 @test "refuses an address that is none" {
-    for bind in 127.0.0.1:x 127.0.0.1:65536 127.0.0.1:-1 127.0.0.1: 127.0.0.1 ::1:80 '[::1]' '[::1:80' '[nonsense]:80' ''; do
+    for bind in 127.0.0.1:x 127.0.0.1:65536 127.0.0.1:-1 127.0.0.1: 127.0.0.1 ::1:80 '[::1]' '[nonsense]:80'; do
         misused "$bind" --bind "$bind"
     done
 }
@@ -183,7 +195,7 @@ shown() {
 }
 
 @test "refuses what does not name an application" {
-    for app in hello: :app 'hello:app(' 'hello:app(1)' 'hello:a b' ../hello hello.py:1 hello:app: .hello:app; do
+    for app in hello: :app 'hello:app(' 'hello:app(1)' ../hello hello.py:1 .hello:app; do
         misused "$app" "$app"
     done
     misused twice hello:app --app hello:app
@@ -230,6 +242,7 @@ shown() {
     start_server --bind :0
     [ "$(curl -s -m 10 "$url")" = "Hello, World!" ]
     if has_ipv6; then [ "$(curl -s -m 10 "http://[::1]:$port")" = "Hello, World!" ]; fi
+    if has_second_loopback; then [ "$(curl -s -m 10 "http://127.0.0.2:$port")" = "Hello, World!" ]; fi
     stop_server
     start_server --bind=":$port"
     [ "$(curl -s -m 10 "$url")" = "Hello, World!" ]

@@ -4,7 +4,8 @@
 load test_helper
 
 setup() {
-    answer="$BATS_TEST_TMPDIR/answer"
+    answer="$BATS_TEST_TMPDIR/answer" never="$BATS_TEST_TMPDIR/silence"
+    mkfifo "$never"
 }
 
 # exchange REQUEST  sends the request, in which \r\n stand for themselves, and keeps in $answer what comes until the
@@ -181,6 +182,16 @@ made_more_than() {
         lacks Transfer-Encoding
         body_ends ''
     done
+    has "Content-Length: 6"
+}
+
+# RFC 9110 8.6: it would be the length of the 200 (OK), which the application did not say.
+@test "sends 304 without a length of its own" {
+    start_server as_asked:app
+    for target in '/body?status=304+Same' '/one/two?status=304+Same' '/?status=304+Same'; do
+        exchange "GET $target HTTP/1.1\r\nHost: a\r\n\r\n$next"
+        lacks Content-Length
+    done
 }
 
 # RFC 9110 15.3.6
@@ -210,13 +221,20 @@ made_more_than() {
 # RFC 9112 8: what is short of its length is incomplete, and the client can tell.
 @test "ends the connection where less than the Content-Length came" {
     start_server as_asked:app
-    for target in '/123?status=200+OK&Content-Length=5' '/1/23?status=200+OK&Content-Length=5' '/?status=200+OK&Content-Length=5'; do
-        exchange "GET $target HTTP/1.1\r\nHost: a\r\n\r\n$next"
-        blocks=${target%%\?*}
-        body_is "${blocks//\//}"
-        run curl -s -m 10 -o /dev/null "$url$target"
+    for target in /123 /1/23; do
+        exchange "GET $target?status=200+OK&Content-Length=5 HTTP/1.1\r\nHost: a\r\n\r\n$next"
+        body_is 123
+        run curl -s -m 10 -o /dev/null "$url$target?status=200+OK&Content-Length=5"
         [ "$status" -eq 18 ] # a partial file
     done
+}
+
+# RFC 9112 9.3.1: a client asks again where a connection closed without a response, and the application runs twice.
+@test "answers where nothing at all came of the Content-Length" {
+    start_server as_asked:app
+    exchange "GET /?status=200+OK&Content-Length=5 HTTP/1.1\r\nHost: a\r\n\r\n$next"
+    case $head in "HTTP/1.1 500 "* | "HTTP/1.1 200 "*"Content-Length: 5"*) ;; *) echo "$head" && return 1 ;; esac
+    [ "$(grep -c '^HTTP/' "$answer")" -eq 1 ]
 }
 
 @test "ends the connection without a last chunk when the application fails in the middle" {
@@ -321,6 +339,7 @@ sys.exit(abs(said - time.time()) > 600)' "$(sed -n 's/^Date: //p' <<<"$head")"
 @test "sends head and small body together" {
     launch=("$PYTHON" "$BATS_TEST_DIRNAME/altered.py" shown-sends)
     start_server as_asked:app
+    : >"$stderr" # whatever it did before it served
     exchange 'GET /body?status=200+OK HTTP/1.1\r\nHost: a\r\n\r\nGET /one/two?status=200+OK&Content-Length=6 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
     [ "$(sed -n '$p' "$answer")" = "onetwo" ]
     [ "$(grep -c '^send ' "$stderr")" -eq 3 ] # the second block is another send
@@ -331,9 +350,10 @@ sys.exit(abs(said - time.time()) > 600)' "$(sed -n 's/^Date: //p' <<<"$head")"
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET /blocks HTTP/1.1\r\nHost: a\r\n\r\n' >&6
     eventually made_more_than 2
-    read -r -t 2 <>"$(mkfifo "$BATS_TEST_TMPDIR/never" && echo "$BATS_TEST_TMPDIR/never")" || true
+    read -r -t 2 <>"$never" || true
     [ "$(made)" -lt 500 ] # 32 MB, of which the system's buffers take 10 at the most
     [ "$(curl -s -m 10 "$url")" = "another" ]
+    exec 6>&-
 }
 
 @test "goes on with the application when its client reads again" {
@@ -343,4 +363,5 @@ sys.exit(abs(said - time.time()) > 600)' "$(sed -n 's/^Date: //p' <<<"$head")"
     eventually made_more_than 2
     [ "$(head -c 50000000 <&6 | wc -c)" -eq 50000000 ]
     made_more_than 700
+    exec 6>&-
 }

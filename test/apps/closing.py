@@ -28,6 +28,9 @@ class Blocks:
 
 
 def app(environ, start_response):
-    if environ["PATH_INFO"] != "/never-started":
-        start_response("204 No Content" if environ["PATH_INFO"] == "/empty" else "200 OK", [])
-    return Blocks(environ["PATH_INFO"])
+    path = environ["PATH_INFO"]
+    if path == "/empty":
+        start_response("204 No Content", [])
+    elif path != "/never-started":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+    return Blocks(path)

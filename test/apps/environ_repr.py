@@ -1,4 +1,4 @@
-"""Answer with the environ, a line for each name with its value as Python writes it, and the environ's own type."""
+"""Answer with the environ, a line for each name with its value as Python writes it, and its own type."""
 
 
 def app(environ, start_response):

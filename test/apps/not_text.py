@@ -1,10 +1,12 @@
-"""Give start_response what is no str, no list or no tuple; the path says what."""
+"""Give start_response what is no str, no list or no tuple, but for /list; the path says what."""
 
 ODD = {
     "/status-number": (200, []),
     "/status-bytes": (b"200 OK", []),
     "/status-none": (None, []),
     "/headers-tuple": ("200 OK", ()),
+    "/list": ("200 OK", [("X-Even", "a")]),
+    "/tuple": ("200 OK", (("X-Even", "a"),)),
     "/headers-none": ("200 OK", None),
     "/headers-dict": ("200 OK", {"X-Odd": "a"}),
     "/header-text": ("200 OK", ["X-Odd: a"]),

@@ -40,7 +40,7 @@ FORMS = {
     "/shown": lambda path: Shown(open(path, "rb")),
     "/bytes": lambda path: partly_read(io.BytesIO(b"0123456789")),
     "/reader": lambda path: Reader(open(path, "rb")),
-    "/gzip": lambda path: gzip.open(path),
+    "/gzip": gzip.open,
     "/pipe": lambda path: subprocess.Popen(["cat", path], stdout=subprocess.PIPE).stdout,
 }
 LENGTHS = {"/announced": [("Content-Length", "4")], "/too-short": [("Content-Length", "1000000000")]}

@@ -1,8 +1,8 @@
 """Use the write callable; the path says how.
 
 /both writes two lines and returns a third, /held waits for the latch in between, /length writes
-half of what it announced, /text writes a str, /much writes 64 MB and returns by how many MB the
-process grew meanwhile.
+half of what it announced, /text writes a str, /fails writes and raises, /much writes 64 MB and
+returns by how many MB the process grew meanwhile.
 """
 
 import resource
@@ -13,7 +13,8 @@ from latch import wait
 
 def most_memory():
     """Return the most memory that the process had, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1 << (20 if sys.platform == "darwin" else 10))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 1000000
 
 
 def app(environ, start_response):
@@ -28,6 +29,8 @@ def app(environ, start_response):
         write(b"1234")
         return [b"5678"]
     write("text" if path == "/text" else b"one\n")
+    if path == "/fails":
+        raise ValueError("broken on purpose")
     if path == "/held":
         wait()
         return [b"two\n"]
