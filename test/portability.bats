@@ -92,6 +92,6 @@ end='([^A-Za-z0-9_]|$)'
 }
 
 @test "the files of pinned tools name no place to fetch from" {
-    run grep -h -v -E '^#|^[a-z-]+==[0-9.]+( ; [^:]*)? \\$|^    --hash=sha256:[0-9a-f]+( \\)?$' "$repository"/test/requirements-*.txt
+    run grep -h -v -E '^#|^[a-z0-9-]+==[0-9.]+( ; [^:]*)? \\$|^    --hash=sha256:[0-9a-f]+( \\)?$' "$repository"/test/requirements-*.txt
     [ "$output" = "" ]
 }
