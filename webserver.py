@@ -26,7 +26,8 @@ It yields what it needs, and whoever runs it provides that and resumes it:
       `--- scoreboard: shared memory, a slot each: state, deadline and request-line
 
 Rooms: limits, errors, grammar, transport, request, body, environ, response, conversation,
-loop, scoreboard, listener, processes, command line. Each uses only those above it.
+loop, scoreboard, listener, processes, command line. Each does one thing, in the words of the
+RFCs 9110 and 9112 and of PEP 3333.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Limits:
     field_line_bytes = 16384  # four cookies of 4096 bytes, as browsers keep them
     head_bytes = 65536  # the request-line and all field lines
     fields = 128  # browsers send 20, proxies add 10
-    body_bytes = 1 << 30  # a disk image passes, a disk does not fill
+    body_bytes = 1 << 30  # a disk image passes
     chunks = 1 << 20  # a chunk costs work whatever its size
     chunk_line_bytes = 1024  # a chunk-size with its extensions
     blank_lines = 4  # RFC 9112 2.2 asks for one before a request-line
@@ -89,11 +90,12 @@ class Limits:
     keep_alive_s = 5.0  # for the next request on an idle connection
     stall_timeout_s = 10.0  # for a body, or for a client to read, over what the rate below allows
     rate_bytes_per_s = 1024  # slower than a modem is an attack
+    longest_s = 86400.0  # whatever the size: poll() takes milliseconds as an int
     linger_s = 2.0  # for a client to read its refusal
     linger_bytes = 1 << 20  # drained meanwhile
 
     # How much of the machine.
-    max_children = 256  # processes: 10 MB each is 2.5 GB at the most
+    max_children = 256  # processes, of 10 MB each and what the application takes
     backlog = 2048  # connections that wait in the kernel, which has a ceiling of its own
     graceful_timeout_s = 30.0  # for what is in flight when the server is told to stop
     moment_s = 0.1  # before the system is asked again for what it refused
@@ -268,7 +270,8 @@ class Connection:
 
     def patience(self, count: int) -> float:
         """Return the deadline for `count` bytes: a stall, and what the slowest rate takes."""
-        return time.monotonic() + self.limits.stall_timeout_s + count / self.limits.rate_bytes_per_s
+        slowest_s = min(count / self.limits.rate_bytes_per_s, self.limits.longest_s)
+        return time.monotonic() + self.limits.stall_timeout_s + slowest_s
 
 
 # ---- request: from bytes to a head that has one reading --------------------------------------
@@ -485,7 +488,8 @@ class Body:
     def fill(self) -> Steps[None]:
         """Add to the buffer what arrives next."""
         limits = self.limits
-        deadline = self.start + limits.stall_timeout_s + self.spool.size / limits.rate_bytes_per_s
+        slowest_s = min(self.spool.size / limits.rate_bytes_per_s, limits.longest_s)
+        deadline = self.start + limits.stall_timeout_s + slowest_s
         try:
             more = yield from self.connection.receive(BODY, deadline)
         except TimeoutError:
@@ -564,7 +568,8 @@ class FileWrapper:
             status = os.fstat(file)
         except (OSError, ValueError):
             return None
-        return (file, offset, max(0, status.st_size - offset)) if stat.S_ISREG(status.st_mode) else None
+        left = status.st_size - offset if stat.S_ISREG(status.st_mode) else 0
+        return (file, offset, left) if left > 0 else None
 
 
 class Site:
@@ -613,22 +618,19 @@ SERVER_LINE = "Server: webserver.py\r\n"
 HOP_BY_HOP = frozenset("connection keep-alive proxy-connection te trailer transfer-encoding upgrade".split())
 
 BODILESS = (204, 205, 304)  # RFC 9110 6.4.1, 15.3.6; an application does not send 1xx
-HEADS: Dict[Any, Tuple[int, Optional[int], bool, bool, bytes]] = {}  # what compose made, by its arguments
 
 
-def compose(status: str, headers: List[Tuple[str, str]]) -> Tuple[int, Optional[int], bool, bool, bytes]:
+@functools.lru_cache(maxsize=Limits.remembered_heads)  # applications repeat themselves
+def compose(status: str, *headers: Tuple[str, str]) -> Tuple[int, Optional[int], bool, bool, bytes]:
     """Return what the application's head says: the code, the Content-Length or None, whether to
     close, whether Date is there, and the lines. Raises TypeError and ValueError for what HTTP
-    cannot carry. Applications repeat themselves: HEADS remembers."""
-    if type(status) is not str or type(headers) is not list:
-        raise TypeError(f"start_response takes a str and a list, not {status!r} and {headers!r} (PEP 3333)")
+    cannot carry."""
     if not STATUS.fullmatch(status):
         raise ValueError(f"a status is 200 to 599, a space and a reason, not {status!r} (PEP 3333)")
     lines, close, names = f"HTTP/1.1 {status}\r\n", False, {}
-    for name, value in headers:
-        if type(name) is not str or type(value) is not str:
-            raise TypeError(f"a header is a tuple of two str, not {name!r} and {value!r} (PEP 3333)")
-        if not NAME.fullmatch(name) or not CONTENT.fullmatch(value):
+    for header in headers:
+        name, value = header
+        if type(header) is not tuple or not NAME.fullmatch(name) or not CONTENT.fullmatch(value):
             raise ValueError(f"HTTP cannot carry this header: {name!r}: {value!r} (RFC 9110 5)")
         lower = name.lower()
         if lower == "content-length" and (lower in names or not DIGITS.fullmatch(value) or len(value) > 18):
@@ -641,11 +643,7 @@ def compose(status: str, headers: List[Tuple[str, str]]) -> Tuple[int, Optional[
     if "server" not in names:
         lines += SERVER_LINE
     length = int(names["content-length"]) if "content-length" in names else None
-    made = int(status[:3]), length, close, "date" in names, lines.encode("latin-1")
-    if len(HEADS) >= Limits.remembered_heads:
-        HEADS.clear()
-    HEADS[(status, *headers)] = made
-    return made
+    return int(status[:3]), length, close, "date" in names, lines.encode("latin-1")
 
 
 class Response:
@@ -676,15 +674,18 @@ class Response:
         elif self.code:
             raise AssertionError("start_response was called before, and without exc_info (PEP 3333)")
         try:
-            made = HEADS.get((status, *headers)) if type(headers) is list else None
-        except TypeError:  # not even hashable: compose says what it is
+            made = compose(status, *headers) if type(headers) is list else None
+        except TypeError:
             made = None
-        self.code, self.length, self.close, self.dated, self.lines = made or compose(status, headers)
+        if not made:
+            wants = "a str and a list of tuples of two str"
+            raise TypeError(f"start_response takes {wants}, not {status!r} and {headers!r} (PEP 3333)")
+        self.code, self.length, self.close, self.dated, self.lines = made
         self.close = self.close or not self.request.persistent
         return self.write
 
     def write(self, data: bytes) -> None:
-        """The write callable of PEP 3333: it blocks, or spools where nothing may block."""
+        """The write callable of PEP 3333: it blocks, or spools the rest where nothing may block."""
         if not isinstance(data, bytes):
             raise TypeError(f"write takes bytes, not {type(data).__name__} (PEP 3333)")
         data = self.framed(data) if data else data
@@ -716,7 +717,8 @@ class Response:
             self.chunked = request.minor > 0
             self.close = self.close or not self.chunked
             lines += b"Transfer-Encoding: chunked\r\n" if self.chunked else b""
-        if self.close or self.site.board.memory[0]:
+        leaving = self.site.board.memory[0] and not self.connection.ahead  # what is here is answered first
+        if self.close or leaving:
             self.close = True
             end = b"Connection: close\r\n\r\n"
         else:
@@ -725,6 +727,14 @@ class Response:
             return lines + end
         self.left = 0 if self.bodiless else self.length
         return b"%bContent-Length: %d\r\n%b" % (lines, self.length, end)
+
+    def whole(self, blocks: Any) -> bytes:
+        """Return head and body in one where the body is one block, b"" where it is not."""
+        block = blocks[0] if type(blocks) in (list, tuple) and len(blocks) == 1 and not self.begun else None
+        if type(block) is not bytes or self.length not in (None, len(block)):
+            return b""
+        head = self.head(len(block))
+        return head if self.bodiless else head + block
 
     def framed(self, data: bytes, known: Optional[int] = None) -> bytes:
         """Return `data` as it goes on the wire, after the head where that is still to be sent."""
@@ -782,11 +792,15 @@ def converse(sock: socket.socket, environ: Environ, site: Site, block: Any = Non
             body: BinaryIO = io.BytesIO()
             if request.chunked or request.length:
                 body = yield from Body(connection).read(request)
-            if not (yield from exchange(Response(connection, request, site, block), body)):
+            goes_on = yield from exchange(Response(connection, request, site, block), body)
+            del body  # an idle connection holds none
+            if not goes_on:
                 break
         if connection.ahead or connection.attempt(sock.recv, 1):
             yield from connection.linger()
     except HTTPError as error:
+        if site.talks and error.status != 500:
+            say(f"{environ['REMOTE_ADDR']} {error.rule} {error.status}")
         yield from refuse(connection, error, head or connection.ahead)
     except ClientGone:
         return
@@ -807,12 +821,8 @@ def exchange(response: Response, body: BinaryIO) -> Steps[bool]:
     blocks: Any = None
     try:
         blocks = yield CALL, (request, context, (site.app, environ, response.start))
-        whole = type(blocks) in (list, tuple) and len(blocks) == 1 and not response.begun
-        block = blocks[0] if whole else None
-        if type(block) is bytes and response.length in (None, len(block)):
-            data = response.head(len(block))
-            if not response.bodiless:
-                data += block
+        data = response.whole(blocks)
+        if data:
             sent = connection.attempt(connection.sock.send, data)
             if sent != len(data):
                 yield from connection.send(data, sent or 0)
@@ -851,6 +861,8 @@ def send_blocks(response: Response, blocks: Any, context: contextvars.Context) -
     else:
         blocks = yield CALL, (request, context, (iter, blocks))
         while not extent:
+            if not response.block:  # others have their turn before each block
+                yield WRITING, response.site.limits.stall_timeout_s
             block = yield CALL, (request, context, (next, blocks, end))
             if response.spool:
                 yield from send_spool(response)
@@ -1074,7 +1086,7 @@ def listen(bind: str, backlog: int) -> List[Listener]:
     try:
         resolve, kind = socket.getaddrinfo, socket.SOCK_STREAM
         infos = [info for name in names for info in resolve(name, port, 0, kind, 0, socket.AI_PASSIVE)]
-        found = [(family, address) for family, _, _, _, address in infos]
+        found = list(dict.fromkeys((family, address) for family, _, _, _, address in infos))
         return [Listener(sock, host or socket.gethostname()) for sock in bind_all(found, port, backlog)]
     except (OSError, UnicodeError) as error:
         reason = str(getattr(error, "strerror", error)).split(" (")[0]
@@ -1107,6 +1119,7 @@ def bind_all(found: List[Tuple[Any, Any]], port: int, backlog: int, tries: int =
 # ---- processes: the parent that forks and reaps, the child that serves one connection --------
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = {number.value: number.name for number in signal.Signals}
 # A client that left before it was accepted, or was taken by another.
 SKIPPED = (errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errno.EAGAIN, errno.EWOULDBLOCK)
 
@@ -1124,6 +1137,7 @@ class Child:
     poll: Any = None  # for an idle connection
 
     def __init__(self, parent: Parent, sock: socket.socket, at: int) -> None:
+        self.pid = os.getpid()
         self.parent = parent
         self.sock = sock
         self.memory = parent.site.board.memory
@@ -1154,7 +1168,7 @@ class Child:
         poll = select.poll()
         poll.register(self.sock, select.POLLOUT if state == WRITING else select.POLLIN)
         if state <= SILENT:
-            poll.register(self.parent.lifeline[0], 0)  # its end is always told
+            poll.register(self.parent.lifeline[0], select.POLLIN)  # nothing but its end ever comes
         if state == IDLE:
             self.poll = poll
         return poll
@@ -1258,6 +1272,11 @@ class Parent:
         except OSError as error:
             if error.errno not in SKIPPED:
                 self.make_room(f"accept: {error.strerror}: see ulimit -n, and the limits of the system")
+            else:
+                self.site.board.memory[0] = self.draining  # who waited has left
+            return
+        if not peer:  # BSD's way to say that the client has left
+            sock.close()
             return
         sock.setblocking(False)
         self.accepted = listener, sock, peer
@@ -1289,6 +1308,7 @@ class Parent:
         asked = [pid for pid, slot in self.children.items() if board.read(slot)[0] == IDLE][:1]
         for pid in asked:
             os.kill(pid, signal.SIGURG)  # ignored by default: harmless to whatever else it meets
+            self.children[pid] = self.children.pop(pid)  # the next time, the next one
         self.paused = True
         for listener in self.listeners:
             self.loop.wait(listener.sock, NOTHING, self.listen, NEVER)
@@ -1318,6 +1338,7 @@ class Parent:
                 os.close(descriptor)
             environ = self.site.connection_environ(listener, peer)
             child.block(converse(sock, environ, self.site, child.block))
+            sock.close()  # now, not after what remains to be done: later bytes are told at once
             status = 0
         except BaseException as error:
             sys.excepthook(type(error), error, error.__traceback__)
@@ -1357,7 +1378,10 @@ class Parent:
         """Note TERM or INT: the first drains, the second cuts. A child inherits this, so that no
         signal finds it unprepared: it heeds SIGURG while idle, and leaves the rest to its parent."""
         if self.child:
-            if signum == signal.SIGURG and self.child.idle:
+            if os.getpid() != self.child.pid:  # a process that the application has forked
+                signal.signal(signum, signal.SIG_DFL)
+                os.kill(os.getpid(), signum)
+            elif signum == signal.SIGURG and self.child.idle:
                 self.child.idle = False
                 raise GiveWay
         elif signum in STOPS:
@@ -1371,7 +1395,7 @@ class Parent:
             os.read(self.wake[0], 4096)
         except BlockingIOError:
             pass
-        if self.reap():
+        if (self.fork or self.pid == 1) and self.reap():  # else children are the application's
             self.listen()
         if self.stops and not self.draining:
             self.drain()
@@ -1401,8 +1425,10 @@ class Parent:
         if state:
             how = f"exited with status {os.WEXITSTATUS(status)}"
             if os.WIFSIGNALED(status):
-                how = "was killed by " + signal.Signals(os.WTERMSIG(status)).name
-            say(f"child {pid} {how} " + (f"while serving {line}" if line else "before its first request"))
+                number = os.WTERMSIG(status)
+                how = "was killed by " + SIGNALS.get(number, f"signal {number}")
+            busy = f"while serving {line}" if state >= WRITING else "before a further request"
+            say(f"child {pid} {how} " + (busy if line else "before its first request"))
 
     def drain(self) -> None:
         """Accept no more, let what is in flight finish, close what is idle."""
@@ -1522,7 +1548,7 @@ def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
         add(option, dest=name, type=type(default), default=default, metavar=metavar, help=text)
     add("--version", action="version", version="webserver.py " + __version__)
     found = parser.parse_args(arguments)
-    if found.app and found.module:
+    if found.app is not None and found.module is not None:
         raise UsageError("the application is named twice")
     limits = Limits()
     for option, name, metavar, _ in OPTIONS:
@@ -1539,20 +1565,24 @@ def start(arguments: Optional[Sequence[str]]) -> int:
     fork = not found.no_fork
     if fork and not hasattr(os, "fork"):
         raise UsageError("this platform has no fork: use --no-fork")
-    spec = found.app or found.module
+    spec = found.module if found.app is None else found.app
     try:
-        app = load(spec) if spec else hello
+        app = hello if spec is None else load(spec)
     except (UsageError, KeyboardInterrupt):
         raise
     except BaseException as error:  # the application's own failure, shown to its author
         sys.excepthook(type(error), error, error.__traceback__)
         return 1
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # said below
     threads = sys.modules.get("threading")
     if fork and threads and threads.active_count() > 1:
         say("the application started threads at import: they do not exist in the children that serve")
-        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     listeners = listen(found.bind, limits.backlog)
-    return Parent(Site(app, limits, Scoreboard(limits.max_children), fork), listeners, fork).run()
+    status = Parent(Site(app, limits, Scoreboard(limits.max_children), fork), listeners, fork).run()
+    if threads and threads.active_count() > 1:  # they would be waited for
+        sys.stdout.flush()
+        os._exit(status)
+    return status
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

@@ -185,6 +185,18 @@ naps() {
     stop_server
 }
 
+# The response is larger than what the system takes in, and its head is sent before the server is told to stop.
+@test "lets no connection go idle when it stops with --no-fork" {
+    start_server --keep-alive 60 --graceful-timeout 60 --no-fork large:app
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\n' >&6
+    read -r -t 10 line <&6
+    kill -TERM "$server_pid"
+    eventually refused
+    [ "$(cat <&6 | tail -n 1)" = "end" ]
+    ends_well
+}
+
 @test "closes connections that have sent nothing when it stops" {
     start_server --header-timeout 60 --graceful-timeout 60 hello:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
@@ -264,6 +276,9 @@ naps() {
     eventually has_children "$first" 1
     echo >&5
     eventually has_children "$first" 0
+    curl -si -m 20 "$url" >"$answer"
+    echo >&5
+    [ "$(grep -c -i '^connection: close' "$answer")" -eq 0 ]
     kill -TERM "$first"
     ends_well
 }

@@ -164,11 +164,13 @@ sleeps_while_fails() {
     [ "$line" = $'Connection: close\r' ]
 }
 
+# env's printf sends a request whole, where bash's own sends it line by line: the child goes from idle right into
+# the application.
 @test "asks the connection that is idle, not the one that is busy" {
     start_server --keep-alive 60 --max-children 2 latch:app
     exec 5<>"$LATCH"
     keep_open 6
-    printf 'GET /wait HTTP/1.1\r\nHost: a\r\n\r\n' >&6
+    env printf 'GET /wait HTTP/1.1\r\nHost: a\r\n\r\n' >&6
     eventually arrived 1
     keep_open 7
     [ "$(curl -s -m 10 "$url")" = "done" ]
@@ -180,7 +182,7 @@ sleeps_while_fails() {
     start_server latch:app
     exec 5<>"$LATCH"
     keep_open 6
-    printf 'GET /wait HTTP/1.1\r\nHost: a\r\n\r\n' >&6
+    env printf 'GET /wait HTTP/1.1\r\nHost: a\r\n\r\n' >&6
     eventually arrived 1
     kill -URG "$(cat "$LATCH.arrived")"
     echo >&5
