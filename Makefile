@@ -3,7 +3,7 @@ PYTHON ?= python3
 TOOLS_PYTHON ?= $(shell test/tools python)
 export PYTHON
 
-.PHONY: help run test lint mutants clean
+.PHONY: help run test lint fuzz mutants clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s%s\n", $$1, $$2 }' Makefile
@@ -16,6 +16,9 @@ test: ## run the tests; FILES="test/life.bats", FILTER="TERM" and PYTHON=python3
 
 lint: ## run ruff, mypy and shellcheck
 	@test/lint
+
+fuzz: ## hold the server against h11, on many mutated requests; ARGS="--seed 7 --count 1000"
+	@python=$$(test/tools fuzz) && "$$python" test/fuzz.py $(ARGS)
 
 mutants: ## show that the tests fail for each known mistake
 	$(TOOLS_PYTHON) test/mutants.py $(ARGS)

@@ -238,3 +238,30 @@ outlives() {
     eventually grep -q '^close sees /bob$' "$stdout"
     grep -q '^close sees /ann$' "$stdout"
 }
+
+# The application's program has ended, and waits to be asked for by it.
+no_zombie_but_one() {
+    [ "$(zombies "$server_pid" | grep -c .)" -eq 1 ]
+}
+
+# Linux has signals without a name.
+@test "goes on after a child was killed by any signal" {
+    start_server hello:app
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    eventually has_children 1
+    kill -40 "$(children "$server_pid")" 2>/dev/null || skip "no signal has the number 40 here"
+    eventually grep -q 'killed by' "$stderr"
+    curl -sf -m 10 -o /dev/null "$url"
+}
+
+@test "lets an application end with TERM a process that it has forked" {
+    start_server forks:app
+    [ "$(curl -s -m 20 "$url")" = "status -15" ]
+}
+
+@test "leaves the application its own children with --no-fork" {
+    start_server --no-fork forks:app
+    curl -s -m 10 "$url/start"
+    eventually no_zombie_but_one
+    [ "$(curl -s -m 10 "$url/later")" = "status 7" ]
+}

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from urllib.parse import unquote_to_bytes
 
 import h11
 from tables import TABLES
@@ -57,7 +58,9 @@ class Message(NamedTuple):
 
     @property
     def path(self) -> bytes:
-        return re.sub(rb"\A[A-Za-z]+://[^/?]*", b"", self.target).partition(b"?")[0]
+        """The path with its escapes; that of `*` is empty."""
+        path = re.sub(rb"\A[A-Za-z]+://[^/?]*", b"", self.target).partition(b"?")[0] or b"/"
+        return b"" if path == b"*" else path
 
 
 def read_message(data: bytes) -> Tuple[str, Optional[Message]]:
@@ -263,6 +266,8 @@ def expected(message: Message) -> Dict[str, object]:
         key = name if name in ("CONTENT_LENGTH", "CONTENT_TYPE") else "HTTP_" + name
         glue = "; " if name == "COOKIE" else ", "
         seen[key] = f"{seen[key]}{glue}{value}" if key in seen else value
+    seen["PATH_INFO"] = unquote_to_bytes(message.path).decode("latin-1")
+    seen["QUERY_STRING"] = message.target.partition(b"?")[2].decode()
     absolute = re.match(rb"[A-Za-z]+://([^/?]*)", message.target)
     if absolute:
         seen["HTTP_HOST"] = absolute[1].decode()
@@ -278,7 +283,7 @@ def served_wrongly(message: Message, response: Response) -> Iterator[str]:
         return
     lines = [line.partition("=") for line in response.body.decode().splitlines()]  # a token has no =
     seen = {name: ast.literal_eval(value) for name, _, value in lines}
-    for name in ("SERVER_PROTOCOL", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING"):
+    for name in ("SERVER_PROTOCOL", "SCRIPT_NAME"):
         seen.pop(name)
     if seen != expected(message):
         yield f"the application saw {seen}, h11 {expected(message)}"
@@ -318,10 +323,14 @@ def differences(data: bytes, exchange: Exchange) -> Iterator[str]:
             break
         rest = rest[len(message.data) :]
     try:
-        answers = [answer for answer in responses(exchange.received, to_head) if answer.status != 100]
+        answers = list(responses(exchange.received, to_head))
     except ValueError as error:
         yield str(error)
         return
+    asked = [message for _, message, _ in verdicts if message and message.values(b"expect") and message.version > b"1.0"]
+    if len([answer for answer in answers if answer.status == 100]) > len(asked):
+        yield "100 Continue unasked"
+    answers = [answer for answer in answers if answer.status != 100]
     if len(answers) > len(verdicts):
         yield f"{len(answers)} answers to {len(verdicts)} requests"
     for (kind, message, rest), answer in zip(verdicts, answers):

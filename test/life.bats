@@ -85,6 +85,19 @@ naps() {
     [ "$(cat "$answer")" = "done" ]
 }
 
+@test "answers all that was pipelined before it was told to stop" {
+    start_server latch:app
+    exec 5<>"$LATCH" 6<>"/dev/tcp/127.0.0.1/$port"
+    printf 'GET /wait HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n' >&6
+    eventually arrived 1
+    kill -TERM "$server_pid"
+    eventually refused
+    echo >&5
+    cat <&6 >"$answer"
+    ends_well
+    [ "$(grep -c '^HTTP/1.1 200 ' "$answer")" -eq 2 ]
+}
+
 @test "finishes the response in flight on TERM" {
     start_server stream:app
     exec 5<>"$LATCH"

@@ -544,3 +544,11 @@ RETURNS
     body_is 0123456789abcdef
     printed_once closed
 }
+
+# The time that it may take exceeds what poll() can count in milliseconds.
+@test "sends a file of three gigabytes as the client reads it" {
+    dd if=/dev/zero of="$FILE" bs=1 count=1 seek=3000000000 2>"$BATS_TEST_TMPDIR/dd"
+    start_server sends_file:app
+    [ "$(curl -s -m 20 "$url/file" 2>/dev/null | head -c 90000000 | wc -c)" -eq 90000000 ]
+    [ "$(grep -c Traceback "$stderr")" -eq 0 ]
+}

@@ -1,0 +1,27 @@
+"""Fork a process that sleeps, end it with TERM, and answer with how it ended. /later: how a program
+that an earlier request of this process started has ended."""
+
+import multiprocessing
+import subprocess
+import time
+
+programs = []
+
+
+def run(path):
+    if path == "/start":
+        programs.append(subprocess.Popen(["sh", "-c", "exit 7"]))
+        return "started\n"
+    if path == "/later":
+        return f"status {programs[0].wait()}\n"
+    process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    process.start()
+    process.terminate()
+    process.join()
+    return f"status {process.exitcode}\n"
+
+
+def app(environ, start_response):
+    body = run(environ["PATH_INFO"]).encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
