@@ -620,11 +620,13 @@ HOP_BY_HOP = frozenset("connection keep-alive proxy-connection te trailer transf
 BODILESS = (204, 205, 304)  # RFC 9110 6.4.1, 15.3.6; an application does not send 1xx
 
 
-@functools.lru_cache(maxsize=Limits.remembered_heads)  # applications repeat themselves
-def compose(status: str, *headers: Tuple[str, str]) -> Tuple[int, Optional[int], bool, bool, bytes]:
-    """Return what the application's head says: the code, the Content-Length or None, whether to
-    close, whether Date is there, and the lines. Raises TypeError and ValueError for what HTTP
-    cannot carry."""
+HEADS: Dict[Any, Tuple[int, Optional[int], bool, bool, bytes]] = {}  # by status and headers
+
+
+def compose(status: str, headers: List[Tuple[str, str]]) -> Tuple[int, Optional[int], bool, bool, bytes]:
+    """Return what the application's head says, and remember it: the code, the Content-Length or
+    None, whether to close, whether Date is there, and the lines. Raises TypeError and ValueError
+    for what HTTP cannot carry."""
     if not STATUS.fullmatch(status):
         raise ValueError(f"a status is 200 to 599, a space and a reason, not {status!r} (PEP 3333)")
     lines, close, names = f"HTTP/1.1 {status}\r\n", False, {}
@@ -643,7 +645,10 @@ def compose(status: str, *headers: Tuple[str, str]) -> Tuple[int, Optional[int],
     if "server" not in names:
         lines += SERVER_LINE
     length = int(names["content-length"]) if "content-length" in names else None
-    return int(status[:3]), length, close, "date" in names, lines.encode("latin-1")
+    if len(HEADS) >= Limits.remembered_heads:
+        HEADS.clear()
+    made = HEADS[(status, *headers)] = int(status[:3]), length, close, "date" in names, lines.encode("latin-1")
+    return made
 
 
 class Response:
@@ -674,12 +679,12 @@ class Response:
         elif self.code:
             raise AssertionError("start_response was called before, and without exc_info (PEP 3333)")
         try:
-            made = compose(status, *headers) if type(headers) is list else None
+            if type(headers) is not list:
+                raise TypeError
+            made = HEADS.get((status, *headers)) or compose(status, headers)
         except TypeError:
-            made = None
-        if not made:
             wants = "a str and a list of tuples of two str"
-            raise TypeError(f"start_response takes {wants}, not {status!r} and {headers!r} (PEP 3333)")
+            raise TypeError(f"start_response takes {wants}, not {status!r}, {headers!r} (PEP 3333)") from None
         self.code, self.length, self.close, self.dated, self.lines = made
         self.close = self.close or not self.request.persistent
         return self.write

@@ -31,6 +31,7 @@ LARGEST = 6000  # bytes of an input
 # Where the server is milder than h11, because the text says so: these are taken out before h11 reads.
 BLANK_LINES = re.compile(rb"(?:\r\n){0,4}")  # before a request-line (RFC 9112 2.2)
 BAD_SPACE = re.compile(rb"(?m)^([0-9A-Fa-f]+)([ \t]+);")  # before a chunk extension (RFC 9112 7.1.1, 9110 5.6.3)
+TRAILER = re.compile(rb"(?im)^(?:content-length|transfer-encoding)(?=:)")  # it is dropped (RFC 9110 6.5.1)
 
 
 class Message(NamedTuple):
@@ -64,9 +65,13 @@ class Message(NamedTuple):
 
 
 def read_message(data: bytes) -> Tuple[str, Optional[Message]]:
-    """Return what h11 makes of the first request in `data`, without the white space that it need not refuse."""
+    """Return what h11 makes of the first request in `data`, without what it need not refuse."""
     found = h11_message(data)
-    return h11_message(BAD_SPACE.sub(rb"\1;\2", data)) if found[0] == "wrong" else found
+    if found[0] == "wrong":
+        end = data.find(b"\r\n\r\n") + 4
+        body = TRAILER.sub(lambda match: b"X" * len(match[0]), BAD_SPACE.sub(rb"\1;\2", data[end:]))
+        found = h11_message(data[:end] + body)
+    return found
 
 
 def h11_message(data: bytes) -> Tuple[str, Optional[Message]]:
