@@ -647,7 +647,8 @@ def compose(status: str, headers: List[Tuple[str, str]]) -> Tuple[int, Optional[
     length = int(names["content-length"]) if "content-length" in names else None
     if len(HEADS) >= Limits.remembered_heads:
         HEADS.clear()
-    made = HEADS[(status, *headers)] = int(status[:3]), length, close, "date" in names, lines.encode("latin-1")
+    made = int(status[:3]), length, close, "date" in names, lines.encode("latin-1")
+    HEADS[(status, *headers)] = made
     return made
 
 

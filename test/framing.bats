@@ -129,21 +129,6 @@ restart() {
     done
 }
 
-# RFC 9110 15.5.9
-@test "refuses a body that stalls" {
-    launch=("$PYTHON" "$BATS_TEST_DIRNAME/limited.py" stall_timeout_s=1)
-    restart seen:app
-    printf 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhell' | is_refused 408 "9110 15.5.9"
-    printf 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: ' | is_refused 408 "9110 15.5.9"
-}
-
-@test "gives a body no more time for each byte that comes" {
-    launch=("$PYTHON" "$BATS_TEST_DIRNAME/limited.py" stall_timeout_s=1)
-    restart seen:app
-    { printf 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n' && for _ in {1..40}; do printf x && sleep 0.1; done; } 2>/dev/null |
-        is_refused 408 "9110 15.5.9"
-}
-
 # RFC 9112 8
 @test "shows no body that ended early to the application" {
     verdicts ends

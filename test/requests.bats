@@ -214,32 +214,6 @@ restart() {
     { printf 'GET / HTTP/1.0\r\n' && yes $'X: y\r' | head -n 100000; } | is_refused 431 "6585 5"
 }
 
-# RFC 9110 15.5.9
-@test "refuses a head that does not arrive in time" {
-    restart --header-timeout 1 seen:app
-    printf 'GET / HTTP/1.1\r\nHost: a\r\n' | is_refused 408 "9110 15.5.9"
-}
-
-@test "gives a head no more time for each byte that comes" {
-    restart --header-timeout 1 seen:app
-    for _ in {1..40}; do printf 'X' && sleep 0.1; done 2>/dev/null | is_refused 408 "9110 15.5.9"
-}
-
-@test "gives a second head as much time as the first, and answers the first" {
-    restart --header-timeout 1 seen:app
-    [ "$(printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /' | raw | statuses)" = "200 408" ]
-}
-
-@test "closes a connection on which nothing comes, without an answer" {
-    restart --header-timeout 1 seen:app
-    [ "$(raw </dev/null | wc -c)" -eq 0 ]
-}
-
-@test "closes an idle connection after a while, without a further answer" {
-    restart --keep-alive 1 seen:app
-    [ "$(printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\n' | raw | statuses)" = "200" ]
-}
-
 @test "refuses what it should of request-lines, whole and byte by byte" {
     verdicts request-lines blanks
 }

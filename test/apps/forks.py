@@ -2,10 +2,16 @@
 that an earlier request of this process started has ended."""
 
 import multiprocessing
+import os
 import subprocess
 import time
 
 programs = []
+
+
+def sleep(ready):
+    os.write(ready, b"r")
+    time.sleep(60)
 
 
 def run(path):
@@ -14,8 +20,10 @@ def run(path):
         return "started\n"
     if path == "/later":
         return f"status {programs[0].wait()}\n"
-    process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    running, ready = os.pipe()
+    process = multiprocessing.get_context("fork").Process(target=sleep, args=(ready,))
     process.start()
+    os.read(running, 1)  # CPython forgets a signal that comes while it forks
     process.terminate()
     process.join()
     return f"status {process.exitcode}\n"

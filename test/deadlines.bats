@@ -1,0 +1,59 @@
+#!/usr/bin/env bats
+# How long a client may take: over a head, over a body, and between two requests.
+
+load test_helper
+
+# Prints the statuses of the answers on stdin.
+statuses() {
+    LC_ALL=C awk '/^HTTP\/1\.1 [1-5][0-9][0-9] / { found = found " " $2 } END { print substr(found, 2) }'
+}
+
+# is_refused STATUS CLAUSE  sends stdin, and succeeds when the one answer has this status and names this clause;
+# both are regular expressions.
+is_refused() {
+    raw | LC_ALL=C tr -d '\r\0' >"$BATS_TEST_TMPDIR/answer"
+    cat -v "$BATS_TEST_TMPDIR/answer"
+    statuses <"$BATS_TEST_TMPDIR/answer" | grep -q -x -E "$1"
+    grep -q -E "^$1 .*\(RFC $2\)" "$BATS_TEST_TMPDIR/answer"
+}
+
+# RFC 9110 15.5.9
+@test "refuses a head that does not arrive in time" {
+    start_server --header-timeout 1 seen:app
+    printf 'GET / HTTP/1.1\r\nHost: a\r\n' | is_refused 408 "9110 15.5.9"
+}
+
+@test "gives a head no more time for each byte that comes" {
+    start_server --header-timeout 1 seen:app
+    for _ in {1..40}; do printf 'X' && sleep 0.1; done 2>/dev/null | is_refused 408 "9110 15.5.9"
+}
+
+@test "gives a second head as much time as the first, and answers the first" {
+    start_server --header-timeout 1 seen:app
+    [ "$(printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /' | raw | statuses)" = "200 408" ]
+}
+
+@test "closes a connection on which nothing comes, without an answer" {
+    start_server --header-timeout 1 seen:app
+    [ "$(raw </dev/null | wc -c)" -eq 0 ]
+}
+
+@test "closes an idle connection after a while, without a further answer" {
+    start_server --keep-alive 1 seen:app
+    [ "$(printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\n' | raw | statuses)" = "200" ]
+}
+
+# RFC 9110 15.5.9
+@test "refuses a body that stalls" {
+    launch=("$PYTHON" "$BATS_TEST_DIRNAME/limited.py" stall_timeout_s=1)
+    start_server seen:app
+    printf 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhell' | is_refused 408 "9110 15.5.9"
+    printf 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: ' | is_refused 408 "9110 15.5.9"
+}
+
+@test "gives a body no more time for each byte that comes" {
+    launch=("$PYTHON" "$BATS_TEST_DIRNAME/limited.py" stall_timeout_s=1)
+    start_server seen:app
+    { printf 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\n' && for _ in {1..40}; do printf x && sleep 0.1; done; } 2>/dev/null |
+        is_refused 408 "9110 15.5.9"
+}
