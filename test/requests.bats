@@ -23,8 +23,7 @@ statuses() {
 is_refused() {
     raw | LC_ALL=C tr -d '\r\0' >"$BATS_TEST_TMPDIR/answer"
     cat -v "$BATS_TEST_TMPDIR/answer"
-    statuses <"$BATS_TEST_TMPDIR/answer" | grep -q -x -E "$1"
-    grep -q -E "^$1 .*\(RFC $2\)" "$BATS_TEST_TMPDIR/answer"
+    statuses <"$BATS_TEST_TMPDIR/answer" | grep -q -x -E "$1" && grep -q -E "^$1 .*\(RFC $2\)" "$BATS_TEST_TMPDIR/answer"
 }
 
 # shows LINE  sends stdin, and succeeds when the application saw this line.
