@@ -104,7 +104,7 @@ seconds_used() {
 
 # CVE-2019-16770, CVE-2021-29509
 @test "puma: serves others while clients pipeline without end" {
-    start_server hello:app
+    start_server --no-fork hello:app
     verdicts flood
 }
 
