@@ -7,7 +7,6 @@ setup() {
     export LATCH="$BATS_TEST_TMPDIR/latch"
     mkfifo "$LATCH"
     answer="$BATS_TEST_TMPDIR/answer"
-    unset PYTHONUNBUFFERED # with it nothing that is printed can be lost
 }
 
 # Succeeds when $1 requests have come to the application, where the latch holds them.

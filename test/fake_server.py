@@ -25,7 +25,7 @@ def answer(connection: socket.socket, data: bytes) -> None:
         if not byte:
             return
         head += byte
-    sys.stderr.write(f"{head!r}\n")
+    print(repr(head), file=sys.stderr, flush=True)  # Python 3.8 keeps it back where it is no terminal
     for number in data:
         connection.sendall(bytes([number]))
 

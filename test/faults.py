@@ -1,9 +1,9 @@
 """Run a server whose accept or fork fails at first.
 
-    python faults.py CALL:ERRNO:TIMES [python] webserver.py ARGUMENTS...
+    python faults.py CALL:ERRNO:TIMES[:AFTER] [python] webserver.py ARGUMENTS...
 
-CALL is accept or fork; its first TIMES calls raise the OSError of that name, as the system
-would, and each failure leaves a line `injected CALL ERRNO` on stderr, so that a test can
+CALL is accept or fork; TIMES calls, the first ones or those after the first AFTER, raise the
+OSError of that name, as the system would, and each failure leaves a line `injected CALL ERRNO` on stderr, so that a test can
 tell a failure survived from one that never came. An interpreter named before the script is
 skipped: the one that runs this file runs the server, in the same process. A failed accept
 takes no connection out of the backlog. Limits such as `ulimit -n` reach only some of these
@@ -18,11 +18,12 @@ import sys
 from typing import Any, Callable
 
 
-def failing(call: str, error: str, times: int, function: Callable[..., Any]) -> Callable[..., Any]:
-    left = [times]
+def failing(call: str, error: str, times: int, after: int, function: Callable[..., Any]) -> Callable[..., Any]:
+    left, good = [times], [after]
 
     def fail_first(*arguments: Any) -> Any:
-        if not left[0]:
+        if good[0] or not left[0]:
+            good[0] -= bool(good[0])
             return function(*arguments)
         left[0] -= 1
         os.write(2, f"injected {call} {error}\n".encode())
@@ -33,9 +34,9 @@ def failing(call: str, error: str, times: int, function: Callable[..., Any]) -> 
 
 
 def main() -> None:
-    call, error, times = sys.argv[1].split(":")
+    call, error, times, *after = sys.argv[1].split(":")
     owner: Any = {"accept": socket.socket, "fork": os}[call]
-    setattr(owner, call, failing(call, error, int(times), getattr(owner, call)))
+    setattr(owner, call, failing(call, error, int(times), int(*after), getattr(owner, call)))
     start = next(index for index, word in enumerate(sys.argv) if index and word.endswith(".py"))
     sys.argv[:] = sys.argv[start:]
     # What the interpreter puts first for a script: its folder, instead of that of this launcher.

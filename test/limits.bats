@@ -291,6 +291,17 @@ sleeps_while_fails() {
     server_pid=
 }
 
+@test "ends when its grace has passed although a client waits that nobody can be forked for" {
+    launch=("$PYTHON" "$BATS_TEST_DIRNAME/faults.py" fork:EAGAIN:1000000:1)
+    start_server --graceful-timeout 1 hello:app
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    printf 'GET / HTTP/1.1\r\n' >&6
+    eventually has_children 1
+    exec 7<>"/dev/tcp/127.0.0.1/$port"
+    eventually grep -q "^injected" "$stderr"
+    stop_server
+}
+
 @test "sleeps while there is no descriptor for those who wait" {
     sleeps_while_fails accept EMFILE
 }

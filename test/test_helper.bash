@@ -6,6 +6,7 @@
 repository=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 : "${PYTHON:=python3}" "${WEBSERVER:=$repository/webserver.py}" "${CLIENT:=$repository/client.py}"
 export PYTHON WEBSERVER CLIENT
+unset PYTHONUNBUFFERED # with it nothing that is printed can be lost, and no test of that can fail
 
 # A proxy that the environment names must not stand between curl and 127.0.0.1.
 export no_proxy='*' NO_PROXY='*'
