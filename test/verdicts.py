@@ -27,7 +27,7 @@ HEAD = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) ([A-Za-z0-9 '-]*)\r\n((?:" + TO
 DATE = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} "
                   r"\d\d:\d\d:\d\d GMT")
 CLAUSE = re.compile(r"\(RFC ([0-9]+ [0-9.]*[0-9])\)")
-INSIDE = re.compile(r"Traceback|File \"|\.py\b|/work/|/usr/|/home/|Python|Error\b(?<!Server Error)|0x[0-9a-f]{6}")
+INSIDE = re.compile(r"Traceback|File \"|\.py\b|/usr/|/home/|Python|Error\b(?<!Server Error)|0x[0-9a-f]{6}")
 
 
 class Row(NamedTuple):
