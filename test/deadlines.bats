@@ -16,6 +16,11 @@ is_refused() {
     statuses <"$BATS_TEST_TMPDIR/answer" | grep -q -x -E "$1" && grep -q -E "^$1 .*\(RFC $2\)" "$BATS_TEST_TMPDIR/answer"
 }
 
+# Succeeds when every connection has come to its end.
+all_gone() {
+    [ "$(children "$server_pid")" = "" ]
+}
+
 # RFC 9110 15.5.9
 @test "refuses a head that does not arrive in time" {
     start_server --header-timeout 1 seen:app
@@ -36,12 +41,32 @@ is_refused() {
 
 @test "closes a connection on which nothing comes, without an answer" {
     start_server --header-timeout 1 seen:app
-    [ "$(raw </dev/null | wc -c)" -eq 0 ]
+    answer=$(raw </dev/null)
+    [ "$answer" = "" ]
 }
 
 @test "closes an idle connection after a while, without a further answer" {
     start_server --keep-alive 1 seen:app
-    [ "$(printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\n' | raw | statuses)" = "200" ]
+    answer=$(printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\n' | raw)
+    [ "$(echo "$answer" | statuses)" = "200" ]
+}
+
+# RFC 9112 9.6: for a bounded time
+@test "leaves a refused client that does not close after a while" {
+    start_server seen:app
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    printf 'GET /#a HTTP/1.1\r\nHost: a\r\n\r\n' >&6
+    [ "$(statuses <&6)" = "400" ]
+    eventually all_gone
+}
+
+# RFC 9112 9.6: and for a bounded amount
+@test "leaves a refused client that sends on without end" {
+    start_server seen:app
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    printf 'GET /#a HTTP/1.1\r\nHost: a\r\n\r\n' >&6
+    run bash -c 'head -c 50000000 /dev/zero >&6'
+    [ "$status" -ne 0 ]
 }
 
 # RFC 9110 15.5.9

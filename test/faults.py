@@ -3,11 +3,11 @@
     python faults.py CALL:ERRNO:TIMES[:AFTER] [python] webserver.py ARGUMENTS...
 
 CALL is accept or fork; TIMES calls, the first ones or those after the first AFTER, raise the
-OSError of that name, as the system would, and each failure leaves a line `injected CALL ERRNO` on stderr, so that a test can
-tell a failure survived from one that never came. An interpreter named before the script is
-skipped: the one that runs this file runs the server, in the same process. A failed accept
-takes no connection out of the backlog. Limits such as `ulimit -n` reach only some of these
-errors.
+OSError of that name, as the system would, and each failure leaves a line `injected CALL
+ERRNO` on stderr, so that a test can tell a failure survived from one that never came. An
+interpreter named before the script is skipped: the one that runs this file runs the server,
+in the same process. A failed accept takes no connection out of the backlog. Limits such as
+`ulimit -n` reach only some of these errors.
 """
 
 import errno
