@@ -13,7 +13,7 @@ A connection is one *conversation*: a generator that reads straight down and nev
 It yields what it needs, and whoever runs it provides that and resumes it:
 
     (state, timeout)                    wait until the socket is ready, or for so many seconds
-    (CALL, (request, context, call))    call into the application, and hand back what it returns
+    (CALL, request, run, call, ...)     call into the application, and hand back what it returns
 
                  listener
                     | accept
@@ -48,6 +48,7 @@ import selectors
 import signal
 import socket
 import stat
+import struct
 import sys
 import time
 import warnings
@@ -56,7 +57,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
     from typing import Any, BinaryIO, Callable, Dict, Generator, Iterator, List, NoReturn
-    from typing import Optional, Sequence, Tuple, Type, TypeVar, Union
+    from typing import Optional, Sequence, Set, Tuple, Type, TypeVar, Union
 
     T = TypeVar("T")
     Steps = Generator[Tuple[Any, ...], Any, T]  # a part of a conversation, returning T
@@ -88,9 +89,8 @@ class Limits:
     # How long it may take.
     header_timeout_s = 10.0  # for a whole head, however it is cut
     keep_alive_s = 5.0  # for the next request on an idle connection
-    stall_timeout_s = 10.0  # for a body, or for a client to read, over what the rate below allows
+    stall_timeout_s = 10.0  # that a body, or a client who reads, may be behind the rate below
     rate_bytes_per_s = 1024  # slower than a modem is an attack
-    longest_s = 86400.0  # whatever the size: poll() takes milliseconds as an int
     linger_s = 2.0  # for a client to read its refusal
     linger_bytes = 1 << 20  # drained meanwhile
 
@@ -99,9 +99,19 @@ class Limits:
     backlog = 2048  # connections that wait in the kernel, which has a ceiling of its own
     graceful_timeout_s = 30.0  # for what is in flight when the server is told to stop
     moment_s = 0.1  # before the system is asked again for what it refused
+    likely_s = 0.02  # a child waits in recv so long, then polls: a busy client costs one call, not two
+    fresh_s = 0.25  # nobody is asked to give way before: first bytes may be on their way
     block_bytes = 32768  # of one read: glibc tidies its whole heap when it frees twice as much
     remembered_names = 1024  # of fields; a thousand clients use fifty
     remembered_heads = 1024  # of responses
+
+    def expendable(self, state: int, timeout: float) -> float:
+        """Return from when on a client who may wait `timeout` seconds more can be asked to give way:
+        at once when it is idle, else a moment after it fell behind what its state allows."""
+        if state == IDLE:
+            return 0.0
+        whole = self.header_timeout_s if state <= HEADING else self.stall_timeout_s
+        return time.monotonic() + timeout - whole + self.fresh_s
 
 
 # ---- errors: what ends an exchange, a connection or the program ------------------------------
@@ -130,17 +140,9 @@ class UsageError(Exception):
     """The command line asks for what cannot be had: one line, exit status 2."""
 
 
-REASONS = {
-    400: "Bad Request",
-    408: "Request Timeout",
-    413: "Content Too Large",
-    414: "URI Too Long",
-    417: "Expectation Failed",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    501: "Not Implemented",
-    505: "HTTP Version Not Supported",
-}
+REASONS = {400: "Bad Request", 404: "Not Found", 408: "Request Timeout", 413: "Content Too Large"}
+REASONS.update({414: "URI Too Long", 417: "Expectation Failed", 431: "Request Header Fields Too Large"})
+REASONS.update({500: "Internal Server Error", 501: "Not Implemented", 505: "HTTP Version Not Supported"})
 
 
 # ---- grammar: RFC 9110, RFC 9112 and RFC 3986 as regular expressions -------------------------
@@ -160,6 +162,7 @@ TUNNEL = re.compile(rf"(?=.*:[0-9]+\Z){AUTHORITY}")
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 DIGITS = re.compile(r"[0-9]+")
+LENGTH = re.compile(r"[0-9]{1,18}")
 QUOTED = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
 EXTENSION = rf"[ \t]*;[ \t]*{TOKEN}(?:[ \t]*=[ \t]*(?:{TOKEN}|{QUOTED}))?"
 CHUNK_LINE = re.compile(rf"([0-9A-Fa-f]{{1,15}})(?:{EXTENSION})*\r\n".encode("latin-1"))
@@ -204,13 +207,32 @@ def fault(head: str) -> HTTPError:
 IDLE, SILENT, HEADING, BODY, WRITING, CALL = 1, 2, 3, 4, 5, 6
 
 
-class Connection:
-    """A client's bytes: `ahead` are those that were received and not yet used."""
+class Pace:
+    """The deadline of a transfer: each byte puts it off by what the slowest rate takes for it, and
+    never beyond one stall."""
 
-    def __init__(self, sock: socket.socket, limits: Limits) -> None:
-        self.sock = sock
+    def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.ahead: Union[bytes, bytearray] = b""
+        self.deadline = time.monotonic() + limits.stall_timeout_s
+
+    def moved(self, count: int) -> None:
+        """Put the deadline off, for `count` bytes."""
+        longest = time.monotonic() + self.limits.stall_timeout_s
+        self.deadline = min(longest, self.deadline + count / self.limits.rate_bytes_per_s)
+
+
+class Connection:
+    """A client's bytes: `ahead` are those that were received and not yet used; `block` runs steps to
+    their end, and is None where nothing may block."""
+
+    __slots__ = ("ahead", "block", "limits", "site", "sock")
+
+    def __init__(self, sock: socket.socket, site: Site, block: Any) -> None:
+        self.sock = sock
+        self.site = site
+        self.limits = site.limits
+        self.block = block
+        self.ahead: Any = b""  # bytes, and a bytearray while a head is gathered
 
     def attempt(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Return what a call on the socket returns, None where it would block. Raises ClientGone."""
@@ -236,23 +258,27 @@ class Connection:
     def send(self, data: bytes, sent: int = 0) -> Steps[None]:
         """Send `data`, but for the bytes `sent` already, as the client reads it. Raises ClientGone,
         also for one who reads too slowly."""
-        rest, deadline = memoryview(data)[sent:], self.patience(len(data))
+        rest, pace = memoryview(data)[sent:], Pace(self.limits)
         while rest:
             count = self.attempt(self.sock.send, rest)
-            if count is None and not (yield WRITING, deadline - time.monotonic()):
+            if count:
+                rest = rest[count:]
+                pace.moved(count)
+            elif not (yield WRITING, pace.deadline - time.monotonic()):
                 raise ClientGone
-            rest = rest[count or 0 :]
 
     def send_file(self, file: int, offset: int, count: int) -> Steps[None]:
         """Send `count` bytes of a regular file, from `offset`, without reading them here."""
-        deadline = self.patience(count)
+        pace = Pace(self.limits)
         while count:
             sent = self.attempt(os.sendfile, self.sock.fileno(), file, offset, count)
-            if sent is None and not (yield WRITING, deadline - time.monotonic()):
-                raise ClientGone
-            if sent == 0:
+            if sent:
+                offset, count = offset + sent, count - sent
+                pace.moved(sent)
+            elif sent == 0:
                 raise EOFError("the file became shorter while it was sent")
-            offset, count = offset + (sent or 0), count - (sent or 0)
+            elif not (yield WRITING, pace.deadline - time.monotonic()):
+                raise ClientGone
 
     def linger(self) -> Steps[None]:
         """Half-close, then drain for a while: closing on unread bytes resets the connection, and
@@ -267,11 +293,6 @@ class Connection:
                 drained += len(data)
         except (OSError, ClientGone):
             return
-
-    def patience(self, count: int) -> float:
-        """Return the deadline for `count` bytes: a stall, and what the slowest rate takes."""
-        slowest_s = min(count / self.limits.rate_bytes_per_s, self.limits.longest_s)
-        return time.monotonic() + self.limits.stall_timeout_s + slowest_s
 
 
 # ---- request: from bytes to a head that has one reading --------------------------------------
@@ -305,6 +326,9 @@ class Request:
         self.frame(limits)
         options = members(environ.get("HTTP_CONNECTION", ""))
         self.persistent = "close" not in options and (self.minor > 0 or "keep-alive" in options)
+        self.said: Any = None  # the head of the last response to it, the length that was known,
+        self.known: Optional[int] = None
+        self.framing: Any = None  # and how that was framed
 
     def add_fields(self, fields: List[Tuple[str, str]], limits: Limits) -> None:
         """Add the field lines to the environ, repeated ones joined in order (RFC 9110 5.3)."""
@@ -343,7 +367,10 @@ class Request:
             raise HTTPError(400, f"this is no request-target of {method} (RFC 9112 3.2)", target)
         if BAD_ESCAPE.search(path):
             raise HTTPError(400, "a % stands before two hexadecimal digits (RFC 3986 2.1)", path)
-        environ["PATH_INFO"] = ESCAPE.sub(lambda match: chr(int(match[1], 16)), path)
+        path, root = ESCAPE.sub(lambda match: chr(int(match[1], 16)), path), environ["SCRIPT_NAME"]
+        if root and path and not (path + "/").startswith(root + "/"):
+            raise HTTPError(404, "nothing is here (RFC 9110 15.5.5)")
+        environ["PATH_INFO"] = path[len(root) :]
         environ["QUERY_STRING"] = query
 
     def frame(self, limits: Limits) -> None:
@@ -395,9 +422,13 @@ def environ_key(name: str) -> str:
     return key if key in ("CONTENT_LENGTH", "CONTENT_TYPE") else "HTTP_" + key
 
 
-def read_head(connection: Connection) -> bytes:
-    """Return the next head if all of it is there, b"" if not. Raises ClientGone."""
-    data = bytes(connection.ahead) or connection.attempt(connection.sock.recv, Limits.block_bytes) or b""
+def read_head(connection: Connection, last: Optional[bytes]) -> Optional[bytes]:
+    """Return the next head if all of it is there, b"" if not, None if nothing is. A client that
+    stays repeats its `last` head byte for byte. Raises ClientGone."""
+    data: Optional[bytes] = connection.ahead or connection.attempt(connection.sock.recv, Limits.block_bytes)
+    if not data or data == last:
+        connection.ahead = b""
+        return data
     end = data.find(b"\r\n\r\n") + 4
     if end < 4 or data.startswith(b"\r\n"):
         connection.ahead = data
@@ -469,7 +500,7 @@ class Body:
         self.limits = connection.limits
         self.buffer = bytearray(connection.ahead)
         self.spool = Spool(self.limits.memory_bytes)
-        self.start = time.monotonic()
+        self.pace = Pace(self.limits)
 
     def read(self, request: Request) -> Steps[BinaryIO]:
         """Return the body as a file, at its start. Raises HTTPError, ClientGone."""
@@ -487,14 +518,12 @@ class Body:
 
     def fill(self) -> Steps[None]:
         """Add to the buffer what arrives next."""
-        limits = self.limits
-        slowest_s = min(self.spool.size / limits.rate_bytes_per_s, limits.longest_s)
-        deadline = self.start + limits.stall_timeout_s + slowest_s
         try:
-            more = yield from self.connection.receive(BODY, deadline)
+            more = yield from self.connection.receive(BODY, self.pace.deadline)
         except TimeoutError:
-            rule = f"a body brings {limits.rate_bytes_per_s} bytes a second (RFC 9110 15.5.9)"
+            rule = f"a body brings {self.limits.rate_bytes_per_s} bytes a second (RFC 9110 15.5.9)"
             raise HTTPError(408, rule) from None
+        self.pace.moved(len(more))
         if not more:  # a body that ends early is never shown as a whole one (RFC 9112 8)
             raise ClientGone
         self.buffer += more
@@ -576,13 +605,14 @@ class Site:
     """What all conversations share: the application, the limits, the scoreboard that says
     whether to leave, and the part of the environ that is the same for all."""
 
-    def __init__(self, app: Application, limits: Limits, board: Scoreboard, multiprocess: bool) -> None:
+    talks = False  # a line on stderr for each request
+
+    def __init__(self, app: Application, limits: Limits, root: str, multiprocess: bool) -> None:
         self.app = app
         self.limits = limits
-        self.board = board
-        self.talks = sys.stderr.isatty()
+        self.board = Scoreboard(limits.max_children)
         self.environ: Environ = {
-            "SCRIPT_NAME": "",
+            "SCRIPT_NAME": root.encode().decode("latin-1"),
             "SERVER_SOFTWARE": "webserver.py/" + __version__,
             "wsgi.version": (1, 0),
             "wsgi.errors": sys.stderr,
@@ -603,16 +633,24 @@ class Site:
 # ---- response: from what the application says to bytes ---------------------------------------
 
 
-@functools.lru_cache(maxsize=1)
-def date_line(second: int) -> bytes:
-    """Return the Date field line, made once a second; the names are English in any locale."""
+DATE: List[Any] = [0.0, b""]  # the second that it is for, and the line
+
+
+def date_line() -> bytes:
+    """Return the Date field line and what ends a head, made once a second; the names are English
+    in any locale."""
+    second: float = DATE[0]
+    line: bytes = DATE[1]
+    if second <= time.time() < second + 1:
+        return line
+    second = time.time() // 1
     now = time.gmtime(second)
     day = "Mon Tue Wed Thu Fri Sat Sun".split()[now.tm_wday]
     month = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()[now.tm_mon - 1]
-    return time.strftime(f"Date: {day}, %d {month} %Y %H:%M:%S GMT\r\n", now).encode()
+    line = time.strftime(f"Date: {day}, %d {month} %Y %H:%M:%S GMT\r\n\r\n", now).encode()
+    DATE[:] = second, line
+    return line
 
-
-SERVER_LINE = "Server: webserver.py\r\n"
 
 # The server's own, whatever the application says of them (RFC 9110 7.6.1, PEP 3333).
 HOP_BY_HOP = frozenset("connection keep-alive proxy-connection te trailer transfer-encoding upgrade".split())
@@ -620,53 +658,73 @@ HOP_BY_HOP = frozenset("connection keep-alive proxy-connection te trailer transf
 BODILESS = (204, 205, 304)  # RFC 9110 6.4.1, 15.3.6; an application does not send 1xx
 
 
-HEADS: Dict[Any, Tuple[int, Optional[int], bool, bool, bytes]] = {}  # by status and headers
+class Head:
+    """What an application says to start_response, checked; `lines` are as they go on the wire."""
+
+    def __init__(self, status: str, headers: List[Tuple[str, str]]) -> None:
+        """Raises TypeError and ValueError for what HTTP cannot carry."""
+        if not STATUS.fullmatch(status):
+            raise ValueError(f"a status is 200 to 599, a space and a reason, not {status!r} (PEP 3333)")
+        lines, names = f"HTTP/1.1 {status}\r\n", {}
+        self.close = False
+        for header in headers:
+            name, value = header
+            if type(header) is not tuple or not NAME.fullmatch(name) or not CONTENT.fullmatch(value):
+                raise ValueError(f"HTTP cannot carry this header: {name!r}: {value!r} (RFC 9110 5)")
+            lower = name.lower()
+            if lower == "content-length" and (lower in names or not LENGTH.fullmatch(value)):
+                raise ValueError(f"Content-Length is digits, and stands once, not {value!r} (RFC 9110 8.6)")
+            names[lower] = value
+            if lower == "connection":
+                self.close = self.close or "close" in members(value)
+            elif lower != "content-length" and lower not in HOP_BY_HOP:
+                lines += f"{name}: {value}\r\n"
+        if "server" not in names:
+            lines += "Server: webserver.py\r\n"
+        self.code = int(status[:3])
+        self.length = int(names["content-length"]) if "content-length" in names else None
+        self.dated = "date" in names
+        self.lines = lines.encode("latin-1")
+
+    def frame(self, request: Request, known: Optional[int], leaving: int) -> Tuple[Any, ...]:
+        """Return the head without its Date and its end, the length of the body, and whether it is
+        chunked, left out, the last on its connection (RFC 9112 6.3)."""
+        lines, length = self.lines, known if self.length is None and self.code != 304 else self.length
+        chunked, bodiless = False, self.code in BODILESS or request.method == "HEAD"
+        close = self.close or bool(leaving) or not request.persistent
+        if bodiless:
+            if self.code == 205:  # RFC 9110 15.3.6
+                length = 0
+            elif self.code == 204 or not length:  # RFC 9110 8.6; what HEAD leaves out is not empty
+                length = None
+        elif length is None:
+            chunked = request.minor > 0
+            close = close or not chunked
+        if length is not None:
+            lines += b"Content-Length: %d\r\n" % length
+        elif chunked:
+            lines += b"Transfer-Encoding: chunked\r\n"
+        if close:
+            lines += b"Connection: close\r\n"
+        elif not request.minor:
+            lines += b"Connection: keep-alive\r\n"
+        return lines, 0 if bodiless else length, chunked, bodiless, close
 
 
-def compose(status: str, headers: List[Tuple[str, str]]) -> Tuple[int, Optional[int], bool, bool, bytes]:
-    """Return what the application's head says, and remember it: the code, the Content-Length or
-    None, whether to close, whether Date is there, and the lines. Raises TypeError and ValueError
-    for what HTTP cannot carry."""
-    if not STATUS.fullmatch(status):
-        raise ValueError(f"a status is 200 to 599, a space and a reason, not {status!r} (PEP 3333)")
-    lines, close, names = f"HTTP/1.1 {status}\r\n", False, {}
-    for header in headers:
-        name, value = header
-        if type(header) is not tuple or not NAME.fullmatch(name) or not CONTENT.fullmatch(value):
-            raise ValueError(f"HTTP cannot carry this header: {name!r}: {value!r} (RFC 9110 5)")
-        lower = name.lower()
-        if lower == "content-length" and (lower in names or not DIGITS.fullmatch(value) or len(value) > 18):
-            raise ValueError(f"Content-Length is digits, and stands once, not {value!r} (RFC 9110 8.6)")
-        names[lower] = value
-        if lower == "connection":
-            close = close or "close" in members(value)
-        elif lower != "content-length" and lower not in HOP_BY_HOP:
-            lines += f"{name}: {value}\r\n"
-    if "server" not in names:
-        lines += SERVER_LINE
-    length = int(names["content-length"]) if "content-length" in names else None
-    if len(HEADS) >= Limits.remembered_heads:
-        HEADS.clear()
-    made = int(status[:3]), length, close, "date" in names, lines.encode("latin-1")
-    HEADS[(status, *headers)] = made
-    return made
+HEADS: Dict[Any, Head] = {}  # by status and headers: an application repeats itself
 
 
 class Response:
     """One response: start_response and write for the application, framing for the wire."""
 
-    code = 0  # until start_response is called
-    begun = False  # the head is on its way
-    chunked = bodiless = False
-    length: Optional[int] = None  # of the body
-    left: Optional[int] = None  # of it, still due
-    spool: Any = None  # what write() may not send at once
+    __slots__ = ("begun", "bodiless", "chunked", "close", "connection", "head", "left", "request", "spool")
 
-    def __init__(self, connection: Connection, request: Request, site: Site, block: Any) -> None:
+    def __init__(self, connection: Connection, request: Request) -> None:
         self.connection = connection
         self.request = request
-        self.site = site
-        self.block = block  # runs steps to their end; None where nothing may block
+        self.head: Optional[Head] = None  # what start_response was told
+        self.begun = False  # the head is on its way
+        self.spool: Optional[Spool] = None  # what write() may not send at once
 
     def start(self, status: str, headers: List[Tuple[str, str]], exc_info: Optional[ExcInfo] = None) -> Any:
         """start_response of PEP 3333. Raises TypeError and ValueError for what HTTP cannot
@@ -677,17 +735,19 @@ class Response:
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
                 exc_info = None  # else the traceback holds this frame, and this frame the traceback
-        elif self.code:
+        elif self.head:
             raise AssertionError("start_response was called before, and without exc_info (PEP 3333)")
         try:
             if type(headers) is not list:
                 raise TypeError
-            made = HEADS.get((status, *headers)) or compose(status, headers)
+            self.head = HEADS.get((status, *headers))
+            if not self.head:
+                if len(HEADS) >= Limits.remembered_heads:
+                    HEADS.clear()
+                self.head = HEADS[(status, *headers)] = Head(status, headers)
         except TypeError:
             wants = "a str and a list of tuples of two str"
             raise TypeError(f"start_response takes {wants}, not {status!r}, {headers!r} (PEP 3333)") from None
-        self.code, self.length, self.close, self.dated, self.lines = made
-        self.close = self.close or not self.request.persistent
         return self.write
 
     def write(self, data: bytes) -> None:
@@ -695,63 +755,47 @@ class Response:
         if not isinstance(data, bytes):
             raise TypeError(f"write takes bytes, not {type(data).__name__} (PEP 3333)")
         data = self.framed(data) if data else data
-        if self.block:
-            self.block(self.connection.send(data))
+        connection = self.connection
+        if connection.block:
+            connection.block(connection.send(data))
         else:
-            sent = 0 if self.spool else self.connection.attempt(self.connection.sock.send, data) or 0
+            sent = 0 if self.spool else connection.attempt(connection.sock.send, data) or 0
             if sent < len(data):
-                self.spool = self.spool or Spool(self.site.limits.memory_bytes)
+                self.spool = self.spool or Spool(connection.limits.memory_bytes)
                 self.spool.write(data[sent:])
 
-    def head(self, known: Optional[int]) -> bytes:
+    def begin(self, known: Optional[int]) -> bytes:
         """Return the head; `known` is the length of the body where all of it is there."""
-        if not self.code:
+        if not self.head:
             raise AssertionError("the application did not call start_response (PEP 3333)")
-        self.begun = True
-        request, lines = self.request, self.lines
-        if not self.dated:
-            lines += date_line(int(time.time()))
-        if self.length is None and self.code != 304:
-            self.length = known
-        if self.code in BODILESS or request.method == "HEAD":
-            self.bodiless = True
-            if self.code == 205:  # RFC 9110 15.3.6
-                self.length = 0
-            elif self.code == 204 or not self.length:  # RFC 9110 8.6; what HEAD leaves out is not empty
-                self.length = None
-        elif self.length is None:
-            self.chunked = request.minor > 0
-            self.close = self.close or not self.chunked
-            lines += b"Transfer-Encoding: chunked\r\n" if self.chunked else b""
-        leaving = self.site.board.memory[0] and not self.connection.ahead  # what is here is answered first
-        if self.close or leaving:
-            self.close = True
-            end = b"Connection: close\r\n\r\n"
-        else:
-            end = b"\r\n" if request.minor else b"Connection: keep-alive\r\n\r\n"
-        if self.length is None:
-            return lines + end
-        self.left = 0 if self.bodiless else self.length
-        return b"%bContent-Length: %d\r\n%b" % (lines, self.length, end)
+        request, head, self.begun = self.request, self.head, True
+        # What has arrived already is answered before the connection closes.
+        leaving = self.connection.site.board.memory[0] and not self.connection.ahead
+        if request.said is not head or request.known != known or leaving:
+            request.said, request.known = head, known
+            request.framing = head.frame(request, known, leaving)
+        lines: bytes
+        lines, self.left, self.chunked, self.bodiless, self.close = request.framing
+        return lines + (b"\r\n" if head.dated else date_line())
 
     def whole(self, blocks: Any) -> bytes:
         """Return head and body in one where the body is one block, b"" where it is not."""
         block = blocks[0] if type(blocks) in (list, tuple) and len(blocks) == 1 and not self.begun else None
-        if type(block) is not bytes or self.length not in (None, len(block)):
+        if type(block) is not bytes or (self.head and self.head.length not in (None, len(block))):
             return b""
-        head = self.head(len(block))
+        head = self.begin(len(block))
         return head if self.bodiless else head + block
 
     def framed(self, data: bytes, known: Optional[int] = None) -> bytes:
         """Return `data` as it goes on the wire, after the head where that is still to be sent."""
-        head = b"" if self.begun else self.head(known)
+        head = b"" if self.begun else self.begin(known)
         if self.bodiless or not data:
             return head
         if self.chunked:
             return b"%b%x\r\n%b\r\n" % (head, len(data), data)
         if self.left is not None:
             if len(data) > self.left:
-                say(f"{self.request.line!r}: what exceeds its Content-Length of {self.length} is cut off")
+                say(f"{self.request.line!r}: what exceeds its Content-Length is cut off")
                 data = data[: self.left]
             self.left -= len(data)
         return head + data if head else data
@@ -759,7 +803,7 @@ class Response:
     def end(self) -> bytes:
         """Return what ends the body. Raises EOFError where bytes are missing that were announced."""
         if self.left:
-            raise EOFError(f"{self.left} bytes of a Content-Length of {self.length} are missing")
+            raise EOFError(f"{self.left} bytes of the Content-Length are missing")
         return b"0\r\n\r\n" if self.chunked else b""
 
 
@@ -777,20 +821,21 @@ def say(message: str) -> None:
 
 def converse(sock: socket.socket, environ: Environ, site: Site, block: Any = None) -> Steps[None]:
     """Serve one connection: read request, call application, write response, again."""
-    connection = Connection(sock, site.limits)
+    connection = Connection(sock, site, block)
     request: Optional[Request] = None
-    head = b""
+    head: Optional[bytes] = None
     try:
         while True:
-            if connection.ahead:  # pipelined: others have their turn before it
+            if connection.ahead and not block:  # pipelined: others have their turn before it
                 yield WRITING, site.limits.stall_timeout_s
-            elif request:
-                yield IDLE, site.limits.keep_alive_s
-            head = read_head(connection)
-            if not head:
-                if request and not connection.ahead:  # nothing came, not even at the last moment
+            likely = connection.ahead or block or not request
+            head = read_head(connection, head) if likely else None
+            while head is None and request:
+                ready = yield IDLE, site.limits.keep_alive_s
+                head = read_head(connection, request.head)  # also at the last moment
+                if head is None and not ready:
                     return
-                head = yield from gather_head(connection)
+            head = head or (yield from gather_head(connection))
             if not head:
                 return
             if not request or head != request.head:  # a client that stays repeats its head
@@ -798,11 +843,11 @@ def converse(sock: socket.socket, environ: Environ, site: Site, block: Any = Non
             body: BinaryIO = io.BytesIO()
             if request.chunked or request.length:
                 body = yield from Body(connection).read(request)
-            goes_on = yield from exchange(Response(connection, request, site, block), body)
+            goes_on = yield from exchange(Response(connection, request), body)
             del body  # an idle connection holds none
             if not goes_on:
                 break
-        if connection.ahead or connection.attempt(sock.recv, 1):
+        if connection.ahead or connection.attempt(sock.recv, 1, socket.MSG_DONTWAIT):
             yield from connection.linger()
     except HTTPError as error:
         if site.talks and error.status != 500:
@@ -811,29 +856,30 @@ def converse(sock: socket.socket, environ: Environ, site: Site, block: Any = Non
     except ClientGone:
         return
     except Exception as error:  # ours, or the memory's: this connection ends, and no other
-        report(head, error)
+        report(head or b"", error)
 
 
 def exchange(response: Response, body: BinaryIO) -> Steps[bool]:
     """Call the application and send its response; return whether the connection goes on.
     Every call is made in the request's own context. Raises HTTPError, ClientGone."""
-    request, site, connection = response.request, response.site, response.connection
+    request, connection = response.request, response.connection
+    site = connection.site
     environ = request.environ.copy()
     environ["wsgi.input"] = body
     if request.chunked:
         environ["CONTENT_LENGTH"] = str(body.seek(0, 2))
         body.seek(0)
-    context = contextvars.copy_context()
+    run = contextvars.copy_context().run
     blocks: Any = None
     try:
-        blocks = yield CALL, (request, context, (site.app, environ, response.start))
+        blocks = yield CALL, request, run, site.app, environ, response.start
         data = response.whole(blocks)
         if data:
             sent = connection.attempt(connection.sock.send, data)
             if sent != len(data):
                 yield from connection.send(data, sent or 0)
         else:
-            yield from send_blocks(response, blocks, context)
+            yield from send_blocks(response, blocks, run)
     except ClientGone:
         raise
     except BaseException as error:  # SystemExit and MemoryError too: the next request is not to blame
@@ -845,17 +891,17 @@ def exchange(response: Response, body: BinaryIO) -> Steps[bool]:
         raise HTTPError(500, "the application failed") from None
     finally:
         if site.talks:
-            code = response.code if response.begun else 500
+            code = response.head.code if response.begun and response.head else 500
             say(f"{request.environ['REMOTE_ADDR']} {request.line.decode()} {code}")
         if type(blocks) is not list and hasattr(blocks, "close"):
             try:
-                yield CALL, (request, context, (blocks.close,))
+                yield CALL, request, run, blocks.close
             except BaseException as error:
                 report(request.head, error)
     return not response.close
 
 
-def send_blocks(response: Response, blocks: Any, context: contextvars.Context) -> Steps[None]:
+def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[None]:
     """Send what the application returned, each block before the next is asked for."""
     request, connection, end = response.request, response.connection, object()
     iterable = hasattr(blocks, "__iter__") or hasattr(blocks, "__getitem__")
@@ -865,11 +911,11 @@ def send_blocks(response: Response, blocks: Any, context: contextvars.Context) -
     if extent:
         yield from send_extent(response, *extent)
     else:
-        blocks = yield CALL, (request, context, (iter, blocks))
+        blocks = yield CALL, request, run, iter, blocks
         while not extent:
-            if not response.block:  # others have their turn before each block
-                yield WRITING, response.site.limits.stall_timeout_s
-            block = yield CALL, (request, context, (next, blocks, end))
+            if not connection.block:  # others have their turn before each block
+                yield WRITING, connection.limits.stall_timeout_s
+            block = yield CALL, request, run, next, blocks, end
             if response.spool:
                 yield from send_spool(response)
             if block is end:
@@ -886,7 +932,7 @@ def send_blocks(response: Response, blocks: Any, context: contextvars.Context) -
 
 def send_extent(response: Response, file: int, offset: int, size: int) -> Steps[None]:
     """Send a regular file from its current position to the Content-Length or its end."""
-    yield from response.connection.send(response.head(size))
+    yield from response.connection.send(response.begin(size))
     count = min(size, response.left or 0)
     if count:
         yield from response.connection.send_file(file, offset, count)
@@ -895,6 +941,7 @@ def send_extent(response: Response, file: int, offset: int, size: int) -> Steps[
 
 def send_spool(response: Response) -> Steps[None]:
     """Send what write() left."""
+    assert response.spool
     file, response.spool = response.spool.file, None
     file.seek(0)
     with file:
@@ -917,18 +964,12 @@ def report(head: bytes, error: BaseException) -> None:
 def refuse(connection: Connection, error: HTTPError, head: Union[bytes, bytearray]) -> Steps[None]:
     """Answer a refused request with the rule that it broke, and close so that it can be read."""
     title = f"{error.status} {REASONS[error.status]}"
-    body = f"{title}: {error.rule}\n"
-    lines = (
-        f"HTTP/1.1 {title}",
-        "Content-Type: text/plain; charset=utf-8",
-        "X-Content-Type-Options: nosniff",
-        f"Content-Length: {len(body)}",
-        "Connection: close",
-        SERVER_LINE,
-    )
-    data = "\r\n".join(lines).encode() + date_line(int(time.time())) + b"\r\n"
+    body = f"{title}: {error.rule}\n".encode()
+    headers = [("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff")]
+    lines = Head(title, headers).lines
+    data = b"%bContent-Length: %d\r\nConnection: close\r\n%b" % (lines, len(body), date_line())
     try:
-        yield from connection.send(data if head.startswith(b"HEAD ") else data + body.encode())
+        yield from connection.send(data if head.startswith(b"HEAD ") else data + body)
         yield from connection.linger()
     except ClientGone:
         return
@@ -941,7 +982,7 @@ def advance(conversation: Steps[Any], ready: Any, call: Callable[..., Any]) -> O
         event = conversation.send(ready)
         while event[0] == CALL:
             try:
-                value = call(*event[1])
+                value = call(*event[1:])
             except BaseException as error:
                 event = conversation.throw(error)
             else:
@@ -964,6 +1005,7 @@ class Wait:
     resume: Resume
     deadline = NEVER
     rank = 0
+    expendable = NEVER  # from when on
 
     def __init__(self, key: Any) -> None:
         self.key = key
@@ -982,14 +1024,16 @@ class Loop:
         self.next = NEVER
         self.running = True
 
-    def wait(self, key: Any, events: int, resume: Resume, deadline: float, rank: int = 0) -> None:
+    def wait(
+        self, key: Any, events: int, resume: Resume, deadline: float, rank: int = 0, expendable: float = NEVER
+    ) -> None:
         """Resume when `key` (a socket, a descriptor; anything, for NOTHING) is ready or at `deadline`."""
         wait = self.waits.get(key)
         if wait is None:
             wait = self.waits[key] = Wait(key)
         if wait.events != events:
             self.watch(wait, events)
-        wait.resume, wait.deadline, wait.rank = resume, deadline, rank
+        wait.resume, wait.deadline, wait.rank, wait.expendable = resume, deadline, rank, expendable
         if deadline < self.next:
             self.next = deadline
 
@@ -1032,10 +1076,11 @@ class Loop:
         earliest = min((wait.deadline for wait in self.waits.values()), default=NEVER)
         self.next = max(earliest, now + self.SCAN_S)
 
-    def dismiss(self, most: int, highest: int) -> None:
-        """Ask up to `most` waits of rank 1 to `highest` to go, the most expendable first."""
-        asked = [wait for wait in self.waits.values() if 0 < wait.rank <= highest]
-        for wait in sorted(asked, key=lambda wait: (wait.rank, wait.deadline))[:most]:
+    def dismiss(self, most: int, highest: int, instant: float) -> None:
+        """Ask up to `most` waits of rank 1 to `highest`, expendable at that instant, to go, in order."""
+        waits = self.waits.values()
+        asked = [wait for wait in waits if 0 < wait.rank <= highest and wait.expendable <= instant]
+        for wait in sorted(asked, key=lambda wait: (wait.rank, wait.expendable))[:most]:
             wait.resume(False)
 
 
@@ -1045,23 +1090,34 @@ class Loop:
 class Scoreboard:
     """Shared memory, a slot for each child: its state, and the request-line that it is serving.
     The first byte of all is the server's: while it is not zero, nobody goes idle. No locks: a
-    slot has one writer. A state is one byte, for it changes twice a request."""
+    slot has one writer. (State, length of the line, from when on the child is expendable, line.)"""
 
     SLOT_BYTES = 256
+    LINE = 16  # where it begins
 
     def __init__(self, slots: int) -> None:
         self.memory = mmap.mmap(-1, (slots + 1) * self.SLOT_BYTES)
 
     def note(self, at: int, line: bytes) -> None:
         """Keep the request-line that is served in the slot which begins at `at`."""
-        line = line[: self.SLOT_BYTES - 2]
-        self.memory[at + 2 : at + 2 + len(line)] = line
+        line = line[: self.SLOT_BYTES - self.LINE]
+        self.memory[at + self.LINE : at + self.LINE + len(line)] = line
         self.memory[at + 1] = len(line)
+
+    def mark(self, at: int, state: int, expendable: float) -> None:
+        """Keep what the child of this slot waits for."""
+        struct.pack_into("d", self.memory, at + 8, expendable)
+        self.memory[at] = state
+
+    def patience(self, at: int) -> Tuple[int, float]:
+        """Return the state of a slot, and from when on its child is expendable."""
+        expendable: float = struct.unpack_from("d", self.memory, at + 8)[0]
+        return self.memory[at], expendable
 
     def read(self, at: int) -> Tuple[int, str]:
         """Return the state and the request-line of the slot which begins at `at`."""
         state, length = self.memory[at : at + 2]
-        return state, self.memory[at + 2 : at + 2 + length].decode("latin-1")
+        return state, self.memory[at + self.LINE : at + self.LINE + length].decode("latin-1")
 
 
 # ---- listener: addresses and sockets ---------------------------------------------------------
@@ -1131,16 +1187,16 @@ SKIPPED = (errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errno.EAGAIN, errno.EW
 
 
 class GiveWay(BaseException):
-    """Raised by a signal in a child that is idle, and only there."""
+    """Raised by a signal in a child that waits for its client, and only there."""
 
 
 class Child:
     """Runs one conversation, blocking where it waits, and keeps its slot of the scoreboard."""
 
     line = b""  # on the scoreboard
-    idle = False  # and may be asked to go
+    expendable = NEVER  # from when on it may be asked to go
+    asked = False  # to go, and going
     orphan = False  # the parent is dead
-    poll: Any = None  # for an idle connection
 
     def __init__(self, parent: Parent, sock: socket.socket, at: int) -> None:
         self.pid = os.getpid()
@@ -1148,47 +1204,43 @@ class Child:
         self.sock = sock
         self.memory = parent.site.board.memory
         self.at = at  # its slot
+        likely = struct.pack("@ll", 0, int(Limits.likely_s * 1e6))  # a struct timeval
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            sock.setsockopt(socket.SOL_SOCKET, option, likely)
 
     def wait(self, state: int, timeout: float) -> bool:
         """Return True when the socket is ready, False after `timeout` seconds or when told to go."""
-        self.memory[self.at] = state
-        if state == IDLE and self.memory[0]:  # after the mark: whoever set it sees one of the two
-            return False
-        poll = self.poll
-        if state != IDLE or not poll:
-            poll = self.poller(state)
-        try:
-            self.idle = state == IDLE
-            ready = poll.poll(timeout * 1000 if timeout > 0 else 0)
-            self.idle = False
-        except GiveWay:
-            return False
-        if len(ready) == 1 and ready[0][0] != self.parent.lifeline[0]:
-            return True
-        if ready:  # the parent drains or is dead: its other children hear it from here
-            self.memory[0] = 1
-        return len(ready) > 1
-
-    def poller(self, state: int) -> Any:
-        """Return what polls for `state`: the lifeline too where nothing is under way."""
-        poll = select.poll()
+        lifeline, poll = self.parent.lifeline[0], select.poll()
         poll.register(self.sock, select.POLLOUT if state == WRITING else select.POLLIN)
-        if state <= SILENT:
-            poll.register(self.parent.lifeline[0], select.POLLIN)  # nothing but its end ever comes
-        if state == IDLE:
-            self.poll = poll
-        return poll
+        if state <= SILENT:  # nothing is under way
+            poll.register(lifeline, select.POLLIN)  # nothing but its end ever comes
+        expendable = self.parent.limits.expendable(state, timeout)
+        self.parent.site.board.mark(self.at, state, expendable)
+        # After the mark: whoever set the flag sees one of the two.
+        if (state == SILENT and self.asked) or (state == IDLE and self.memory[0]):
+            return False
+        try:
+            self.expendable = expendable
+            ready = poll.poll(max(0.0, timeout * 1000))
+            self.expendable = NEVER
+        except GiveWay:
+            self.asked = True
+            return False
+        if ready and ready[-1][0] == lifeline:  # the parent drains or is dead
+            self.memory[0] = 1  # its other children hear it from here
+            return len(ready) > 1
+        return bool(ready)
 
-    def call(self, request: Request, context: contextvars.Context, call: Tuple[Any, ...]) -> Any:
+    def call(self, request: Request, run: Callable[..., Any], call: Any, *arguments: Any) -> Any:
         """Call into the application, with the request-line where the parent finds it."""
         if request.line is not self.line:
             self.line = request.line
             self.parent.site.board.note(self.at, self.line)
         self.memory[self.at] = CALL
-        if call[0] is next and os.getppid() != self.parent.pid and not self.orphan:
+        if call is next and os.getppid() != self.parent.pid and not self.orphan:
             self.orphan = True  # and nobody else is left to cut an endless stream
             signal.alarm(math.ceil(self.parent.limits.graceful_timeout_s))
-        return context.run(*call)
+        return run(call, *arguments)
 
     def block(self, steps: Steps[Any]) -> None:
         """Run `steps` to its end."""
@@ -1217,6 +1269,7 @@ class Parent:
         self.draining = False
         self.paused = True
         self.told: List[str] = []
+        self.asked: Set[Tuple[int, float, int]] = set()  # waits that were asked to give way
 
     def run(self) -> int:
         """Serve until told to stop; return the exit status."""
@@ -1245,9 +1298,7 @@ class Parent:
         """Serve the page to ourselves: what that warms, children find warm. (A sixth of their page
         faults, an eighth of the time of a connection that brings one request.)"""
         ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        site = Site(hello, self.limits, self.site.board, True)
-        site.talks = False
+        site = Site(hello, self.limits, "", True)
         child = Child(self, ours, self.slots[-1])
         conversation = converse(ours, site.connection_environ(self.listeners[0], ("", 0)), site, child.block)
         with ours, theirs:
@@ -1284,7 +1335,7 @@ class Parent:
         if not peer:  # BSD's way to say that the client has left
             sock.close()
             return
-        sock.setblocking(False)
+        sock.setblocking(self.fork)
         self.accepted = listener, sock, peer
         self.serve()
 
@@ -1311,23 +1362,27 @@ class Parent:
             say(reason)
         board = self.site.board
         board.memory[0] = 1  # before the look: who goes idle from now on sees it
-        asked = [pid for pid, slot in self.children.items() if board.read(slot)[0] == IDLE][:1]
-        for pid in asked:
-            os.kill(pid, signal.SIGURG)  # ignored by default: harmless to whatever else it meets
-            self.children[pid] = self.children.pop(pid)  # the next time, the next one
+        now = time.monotonic()
+        waits = sorted((*board.patience(slot), pid) for pid, slot in self.children.items())
+        able = [wait for wait in waits if wait[0] < CALL and wait[1] <= now]
+        if self.asked.issuperset(able):  # who was asked may have been busy
+            self.asked.clear()
+        for wait in [wait for wait in able if wait not in self.asked][: len(able) // 8 + 1]:
+            os.kill(wait[2], signal.SIGURG)  # ignored by default: harmless to whatever else it meets
+            self.asked.add(wait)
         self.paused = True
         for listener in self.listeners:
             self.loop.wait(listener.sock, NOTHING, self.listen, NEVER)
-        # What the system refused, it does not say when it can grant; who was asked may have been busy.
-        again = self.limits.moment_s if asked or self.slots else NEVER
-        self.loop.wait(self, NOTHING, self.listen, time.monotonic() + again)
-        self.loop.dismiss(1, IDLE)
+        # What the system refused, it does not say when it can grant; children do not say what they wait for.
+        self.loop.wait(self, NOTHING, self.listen, now + self.limits.moment_s)
+        self.loop.dismiss(1, WRITING, now)
 
     def spawn(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
         """Fork a child for the connection. Raises OSError where the system refuses."""
-        slot, memory = self.slots[-1], self.site.board.memory
-        memory[slot : slot + 2] = bytes((SILENT, 0))
-        date_line(int(time.time()))  # once a second here, or once in each child
+        slot, board, memory = self.slots[-1], self.site.board, self.site.board.memory
+        memory[slot + 1] = 0
+        board.mark(slot, SILENT, self.limits.expendable(SILENT, self.limits.header_timeout_s))
+        date_line()  # once a second here, or once in each child
         pid = os.fork()
         if not pid:
             self.be_child(listener, sock, peer, slot)
@@ -1364,13 +1419,14 @@ class Parent:
         conversation = converse(sock, self.site.connection_environ(listener, peer), self.site)
 
         def resume(ready: Optional[bool]) -> None:
-            event = advance(conversation, ready, lambda request, context, call: context.run(*call))
+            event = advance(conversation, ready, lambda request, run, *call: run(*call))
             if event:
                 state, timeout = event
                 if state <= SILENT and self.draining:
                     timeout = 0.0
                 events = WRITE if state == WRITING else READ
-                self.loop.wait(sock, events, resume, time.monotonic() + timeout, state)
+                expendable = self.limits.expendable(state, timeout)
+                self.loop.wait(sock, events, resume, time.monotonic() + timeout, state, expendable)
             else:
                 self.loop.forget(sock)
                 sock.close()
@@ -1382,13 +1438,13 @@ class Parent:
 
     def on_signal(self, signum: int, frame: Optional[FrameType]) -> None:
         """Note TERM or INT: the first drains, the second cuts. A child inherits this, so that no
-        signal finds it unprepared: it heeds SIGURG while idle, and leaves the rest to its parent."""
+        signal finds it unprepared: it heeds SIGURG while it waits, and leaves the rest to its parent."""
         if self.child:
             if os.getpid() != self.child.pid:  # a process that the application has forked
                 signal.signal(signum, signal.SIG_DFL)
                 os.kill(os.getpid(), signum)
-            elif signum == signal.SIGURG and self.child.idle:
-                self.child.idle = False
+            elif signum == signal.SIGURG and self.child.expendable <= time.monotonic():
+                self.child.expendable = NEVER
                 raise GiveWay
         elif signum in STOPS:
             self.stops += 1
@@ -1446,7 +1502,7 @@ class Parent:
         for descriptor in self.open:
             os.close(descriptor)
         self.open = []
-        self.loop.dismiss(len(self.loop.waits), SILENT)
+        self.loop.dismiss(len(self.loop.waits), SILENT, NEVER)
         deadline = time.monotonic() + self.limits.graceful_timeout_s
         self.loop.wait("drain", NOTHING, lambda _: self.cut(), deadline)
 
@@ -1475,6 +1531,8 @@ OPTIONS = (  # option, attribute of Limits, metavar, help
     ("--backlog", "backlog", "N", "connections that may wait in the kernel's queue"),
     ("--header-timeout", "header_timeout_s", "S", "seconds in which the head of a request arrives"),
     ("--keep-alive", "keep_alive_s", "S", "seconds that an idle connection waits for its next request"),
+    ("--stall-timeout", "stall_timeout_s", "S", "seconds that a client may be behind --min-rate"),
+    ("--min-rate", "rate_bytes_per_s", "BYTES", "bytes a second that a client sends of a body, or reads"),
     ("--graceful-timeout", "graceful_timeout_s", "S", "seconds that requests in flight have at the end"),
     ("--max-body", "body_bytes", "BYTES", "the largest body of a request"),
 )
@@ -1548,6 +1606,9 @@ def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
     text = "where to listen, also :PORT and [IPV6]:PORT; port 0 is any free one (%(default)s)"
     add("--bind", default="localhost:8888", metavar="HOST:PORT", help=text)
     add("--no-fork", action="store_true", help="serve in one process, for debuggers; slow requests delay all")
+    add("--root-path", default="", metavar="/PATH", help="mount the application below this path")
+    add("--validate", action="store_true", help="hold the application to PEP 3333, by wsgiref.validate")
+    add("--verbose", action="store_true", help="a line on stderr for each request and refusal")
     for option, name, metavar, text in OPTIONS:
         default = getattr(Limits, name)
         text = f"{text} ({default:.15g})"
@@ -1556,6 +1617,8 @@ def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
     found = parser.parse_args(arguments)
     if found.app is not None and found.module is not None:
         raise UsageError("the application is named twice")
+    if not re.fullmatch(r"(/[^/?#]+)*", found.root_path):
+        raise UsageError(f"--root-path: /PATH, without a slash at its end, not {found.root_path}")
     limits = Limits()
     for option, name, metavar, _ in OPTIONS:
         value, most = getattr(found, name), 10**15 if metavar == "BYTES" else 10**6
@@ -1574,6 +1637,10 @@ def start(arguments: Optional[Sequence[str]]) -> int:
     spec = found.module if found.app is None else found.app
     try:
         app = hello if spec is None else load(spec)
+        if found.validate:
+            from wsgiref.validate import validator
+
+            app = validator(app)
     except (UsageError, KeyboardInterrupt):
         raise
     except BaseException as error:  # the application's own failure, shown to its author
@@ -1584,7 +1651,9 @@ def start(arguments: Optional[Sequence[str]]) -> int:
     if fork and threads and threads.active_count() > 1:
         say("the application started threads at import: they do not exist in the children that serve")
     listeners = listen(found.bind, limits.backlog)
-    status = Parent(Site(app, limits, Scoreboard(limits.max_children), fork), listeners, fork).run()
+    site = Site(app, limits, found.root_path, fork)
+    site.talks = found.verbose or sys.stderr.isatty()
+    status = Parent(site, listeners, fork).run()
     if threads and threads.active_count() > 1:  # they would be waited for
         sys.stdout.flush()
         os._exit(status)
