@@ -1000,12 +1000,11 @@ NOTHING, READ, WRITE = 0, selectors.EVENT_READ, selectors.EVENT_WRITE
 
 class Wait:
     """Somebody who waits: `resume` is called with True when `key` is ready, with False when
-    the deadline has passed. `rank` orders who gives way, 0 never does."""
+    the deadline has passed. `gives` says who gives way first, and from when on; 0 never does."""
 
     resume: Resume
     deadline = NEVER
-    rank = 0
-    expendable = NEVER  # from when on
+    gives = (0, NEVER)
 
     def __init__(self, key: Any) -> None:
         self.key = key
@@ -1024,16 +1023,14 @@ class Loop:
         self.next = NEVER
         self.running = True
 
-    def wait(
-        self, key: Any, events: int, resume: Resume, deadline: float, rank: int = 0, expendable: float = NEVER
-    ) -> None:
+    def wait(self, key: Any, events: int, resume: Resume, deadline: float, gives: Any = (0, NEVER)) -> None:
         """Resume when `key` (a socket, a descriptor; anything, for NOTHING) is ready or at `deadline`."""
         wait = self.waits.get(key)
         if wait is None:
             wait = self.waits[key] = Wait(key)
         if wait.events != events:
             self.watch(wait, events)
-        wait.resume, wait.deadline, wait.rank, wait.expendable = resume, deadline, rank, expendable
+        wait.resume, wait.deadline, wait.gives = resume, deadline, gives
         if deadline < self.next:
             self.next = deadline
 
@@ -1077,10 +1074,9 @@ class Loop:
         self.next = max(earliest, now + self.SCAN_S)
 
     def dismiss(self, most: int, highest: int, instant: float) -> None:
-        """Ask up to `most` waits of rank 1 to `highest`, expendable at that instant, to go, in order."""
-        waits = self.waits.values()
-        asked = [wait for wait in waits if 0 < wait.rank <= highest and wait.expendable <= instant]
-        for wait in sorted(asked, key=lambda wait: (wait.rank, wait.expendable))[:most]:
+        """Ask up to `most` who give way by that instant to go, the first first, up to rank `highest`."""
+        able = [w for w in self.waits.values() if 0 < w.gives[0] <= highest and w.gives[1] <= instant]
+        for wait in sorted(able, key=lambda wait: wait.gives)[:most]:
             wait.resume(False)
 
 
@@ -1088,36 +1084,27 @@ class Loop:
 
 
 class Scoreboard:
-    """Shared memory, a slot for each child: its state, and the request-line that it is serving.
-    The first byte of all is the server's: while it is not zero, nobody goes idle. No locks: a
-    slot has one writer. (State, length of the line, from when on the child is expendable, line.)"""
+    """Shared memory, a slot for each child: its state, from when on it may be asked to give way, and
+    the request-line that it is serving. The first byte of all is the server's: while it is not
+    zero, nobody goes idle. No locks: a slot has one writer."""
 
     SLOT_BYTES = 256
-    LINE = 16  # where it begins
 
     def __init__(self, slots: int) -> None:
         self.memory = mmap.mmap(-1, (slots + 1) * self.SLOT_BYTES)
 
-    def note(self, at: int, line: bytes) -> None:
-        """Keep the request-line that is served in the slot which begins at `at`."""
-        line = line[: self.SLOT_BYTES - self.LINE]
-        self.memory[at + self.LINE : at + self.LINE + len(line)] = line
-        self.memory[at + 1] = len(line)
-
     def mark(self, at: int, state: int, expendable: float) -> None:
-        """Keep what the child of this slot waits for."""
-        struct.pack_into("d", self.memory, at + 8, expendable)
-        self.memory[at] = state
+        """Keep what the child waits for whose slot begins at `at`."""
+        struct.pack_into("B7xd", self.memory, at, state, expendable)
 
-    def patience(self, at: int) -> Tuple[int, float]:
-        """Return the state of a slot, and from when on its child is expendable."""
-        expendable: float = struct.unpack_from("d", self.memory, at + 8)[0]
-        return self.memory[at], expendable
+    def note(self, at: int, line: bytes) -> None:
+        """Keep the request-line that it is serving."""
+        struct.pack_into("240p", self.memory, at + 16, line)
 
-    def read(self, at: int) -> Tuple[int, str]:
-        """Return the state and the request-line of the slot which begins at `at`."""
-        state, length = self.memory[at : at + 2]
-        return state, self.memory[at + self.LINE : at + self.LINE + length].decode("latin-1")
+    def read(self, at: int) -> Tuple[int, float, bytes]:
+        """Return the state, the instant and the request-line of a slot."""
+        state, expendable, line = struct.unpack_from("B7xd240p", self.memory, at)
+        return state, expendable, line
 
 
 # ---- listener: addresses and sockets ---------------------------------------------------------
@@ -1356,20 +1343,20 @@ class Parent:
         self.listen()
 
     def make_room(self, reason: str) -> None:
-        """Nobody more can be served now: ask one who is idle to go, and wait."""
+        """Nobody more can be served now: ask those to go who keep others waiting, and wait."""
         if reason not in self.told:
             self.told.append(reason)
             say(reason)
-        board = self.site.board
+        board, now = self.site.board, time.monotonic()
         board.memory[0] = 1  # before the look: who goes idle from now on sees it
-        now = time.monotonic()
-        waits = sorted((*board.patience(slot), pid) for pid, slot in self.children.items())
-        able = [wait for wait in waits if wait[0] < CALL and wait[1] <= now]
-        if self.asked.issuperset(able):  # who was asked may have been busy
-            self.asked.clear()
-        for wait in [wait for wait in able if wait not in self.asked][: len(able) // 8 + 1]:
-            os.kill(wait[2], signal.SIGURG)  # ignored by default: harmless to whatever else it meets
+        waits = ((*board.read(slot)[:2], pid) for pid, slot in self.children.items())
+        able = {wait for wait in waits if IDLE <= wait[0] < CALL and wait[1] <= now}
+        self.asked &= able  # the others have moved on
+        if self.asked == able:  # who was asked may have been busy
+            self.asked = set()
+        for wait in sorted(able - self.asked)[: len(able) // 8 + 1]:
             self.asked.add(wait)
+            os.kill(wait[2], signal.SIGURG)  # ignored by default: harmless to whatever else it meets
         self.paused = True
         for listener in self.listeners:
             self.loop.wait(listener.sock, NOTHING, self.listen, NEVER)
@@ -1379,8 +1366,8 @@ class Parent:
 
     def spawn(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
         """Fork a child for the connection. Raises OSError where the system refuses."""
-        slot, board, memory = self.slots[-1], self.site.board, self.site.board.memory
-        memory[slot + 1] = 0
+        slot, board = self.slots[-1], self.site.board
+        board.note(slot, b"")
         board.mark(slot, SILENT, self.limits.expendable(SILENT, self.limits.header_timeout_s))
         date_line()  # once a second here, or once in each child
         pid = os.fork()
@@ -1425,8 +1412,8 @@ class Parent:
                 if state <= SILENT and self.draining:
                     timeout = 0.0
                 events = WRITE if state == WRITING else READ
-                expendable = self.limits.expendable(state, timeout)
-                self.loop.wait(sock, events, resume, time.monotonic() + timeout, state, expendable)
+                gives = state, self.limits.expendable(state, timeout)
+                self.loop.wait(sock, events, resume, time.monotonic() + timeout, gives)
             else:
                 self.loop.forget(sock)
                 sock.close()
@@ -1483,14 +1470,16 @@ class Parent:
 
     def tell_end(self, pid: int, status: int, slot: int) -> None:
         """Say how a child died that did not come to its end, and what it was serving."""
-        state, line = self.site.board.read(slot)
+        state, _, line = self.site.board.read(slot)
         if state:
             how = f"exited with status {os.WEXITSTATUS(status)}"
             if os.WIFSIGNALED(status):
                 number = os.WTERMSIG(status)
                 how = "was killed by " + SIGNALS.get(number, f"signal {number}")
-            busy = f"while serving {line}" if state >= WRITING else "before a further request"
-            say(f"child {pid} {how} " + (busy if line else "before its first request"))
+            when = "before a further request" if line else "before its first request"
+            if line and state >= WRITING:
+                when = "while serving " + line.decode("latin-1")
+            say(f"child {pid} {how} {when}")
 
     def drain(self) -> None:
         """Accept no more, let what is in flight finish, close what is idle."""
@@ -1521,7 +1510,7 @@ class Parent:
     def finish(self) -> None:
         """Leave the loop when the drain is complete."""
         if self.draining and not self.children and not self.accepted:
-            self.loop.running = any(wait.rank for wait in self.loop.waits.values())
+            self.loop.running = any(wait.gives[0] for wait in self.loop.waits.values())
 
 
 # ---- command line: from arguments to a running server ----------------------------------------
