@@ -13,7 +13,7 @@ A connection is one *conversation*: a generator that reads straight down and nev
 It yields what it needs, and whoever runs it provides that and resumes it:
 
     (state, timeout)                    wait until the socket is ready, or for so many seconds
-    (CALL, request, run, call, ...)     call into the application, and hand back what it returns
+    (CALL, request, run, call, ...)     hand back what run(call, ...) returns: the application is called
 
                  listener
                     | accept
@@ -23,7 +23,7 @@ It yields what it needs, and whoever runs it provides that and resumes it:
       v
     child: one conversation, poll, _exit
       `--- lifeline: a pipe that the parent holds open; its end tells a waiting child to go
-      `--- scoreboard: shared memory, a slot each: state, deadline and request-line
+      `--- scoreboard: shared memory, a slot each: state, when it may be asked to go, request-line
 
 Rooms: limits, errors, grammar, transport, request, body, environ, response, conversation,
 loop, scoreboard, listener, processes, command line. Each does one thing, in the words of the
@@ -326,9 +326,7 @@ class Request:
         self.frame(limits)
         options = members(environ.get("HTTP_CONNECTION", ""))
         self.persistent = "close" not in options and (self.minor > 0 or "keep-alive" in options)
-        self.said: Any = None  # the head of the last response to it, the length that was known,
-        self.known: Optional[int] = None
-        self.framing: Any = None  # and how that was framed
+        self.framed: Tuple[Any, ...] = (None, None, ())  # the last response to it: head, length, framing
 
     def add_fields(self, fields: List[Tuple[str, str]], limits: Limits) -> None:
         """Add the field lines to the environ, repeated ones joined in order (RFC 9110 5.3)."""
@@ -771,11 +769,12 @@ class Response:
         request, head, self.begun = self.request, self.head, True
         # What has arrived already is answered before the connection closes.
         leaving = self.connection.site.board.memory[0] and not self.connection.ahead
-        if request.said is not head or request.known != known or leaving:
-            request.said, request.known = head, known
-            request.framing = head.frame(request, known, leaving)
+        said, length, framing = request.framed
+        if said is not head or length != known or leaving:  # a client that stays gets the same again
+            framing = head.frame(request, known, leaving)
+            request.framed = head, known, framing
         lines: bytes
-        lines, self.left, self.chunked, self.bodiless, self.close = request.framing
+        lines, self.left, self.chunked, self.bodiless, self.close = framing
         return lines + (b"\r\n" if head.dated else date_line())
 
     def whole(self, blocks: Any) -> bytes:
@@ -828,7 +827,7 @@ def converse(sock: socket.socket, environ: Environ, site: Site, block: Any = Non
         while True:
             if connection.ahead and not block:  # pipelined: others have their turn before it
                 yield WRITING, site.limits.stall_timeout_s
-            likely = connection.ahead or block or not request
+            likely = connection.ahead or block or not request  # recv may wait where it may block
             head = read_head(connection, head) if likely else None
             while head is None and request:
                 ready = yield IDLE, site.limits.keep_alive_s
@@ -1171,6 +1170,7 @@ STOPS = (signal.SIGTERM, signal.SIGINT)
 SIGNALS = {number.value: number.name for number in signal.Signals}
 # A client that left before it was accepted, or was taken by another.
 SKIPPED = (errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errno.EAGAIN, errno.EWOULDBLOCK)
+LIKELY = struct.pack("@ll", 0, int(Limits.likely_s * 1e6))  # a struct timeval
 
 
 class GiveWay(BaseException):
@@ -1191,9 +1191,8 @@ class Child:
         self.sock = sock
         self.memory = parent.site.board.memory
         self.at = at  # its slot
-        likely = struct.pack("@ll", 0, int(Limits.likely_s * 1e6))  # a struct timeval
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            sock.setsockopt(socket.SOL_SOCKET, option, likely)
+            sock.setsockopt(socket.SOL_SOCKET, option, LIKELY)
 
     def wait(self, state: int, timeout: float) -> bool:
         """Return True when the socket is ready, False after `timeout` seconds or when told to go."""
