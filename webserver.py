@@ -206,19 +206,7 @@ def fault(head: str) -> HTTPError:
 # What a conversation waits for, in the order in which they give way when others have to wait.
 IDLE, SILENT, HEADING, BODY, WRITING, CALL = 1, 2, 3, 4, 5, 6
 
-
-class Pace:
-    """The deadline of a transfer: each byte puts it off by what the slowest rate takes for it, and
-    never beyond one stall."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.deadline = time.monotonic() + limits.stall_timeout_s
-
-    def moved(self, count: int) -> None:
-        """Put the deadline off, for `count` bytes."""
-        longest = time.monotonic() + self.limits.stall_timeout_s
-        self.deadline = min(longest, self.deadline + count / self.limits.rate_bytes_per_s)
+NEVER = float("inf")
 
 
 class Connection:
@@ -258,27 +246,31 @@ class Connection:
     def send(self, data: bytes, sent: int = 0) -> Steps[None]:
         """Send `data`, but for the bytes `sent` already, as the client reads it. Raises ClientGone,
         also for one who reads too slowly."""
-        rest, pace = memoryview(data)[sent:], Pace(self.limits)
+        rest, deadline = memoryview(data)[sent:], self.later()
         while rest:
             count = self.attempt(self.sock.send, rest)
             if count:
-                rest = rest[count:]
-                pace.moved(count)
-            elif not (yield WRITING, pace.deadline - time.monotonic()):
+                rest, deadline = rest[count:], self.later(deadline, count)
+            elif not (yield WRITING, deadline - time.monotonic()):
                 raise ClientGone
 
     def send_file(self, file: int, offset: int, count: int) -> Steps[None]:
         """Send `count` bytes of a regular file, from `offset`, without reading them here."""
-        pace = Pace(self.limits)
+        deadline = self.later()
         while count:
             sent = self.attempt(os.sendfile, self.sock.fileno(), file, offset, count)
             if sent:
-                offset, count = offset + sent, count - sent
-                pace.moved(sent)
+                offset, count, deadline = offset + sent, count - sent, self.later(deadline, sent)
             elif sent == 0:
                 raise EOFError("the file became shorter while it was sent")
-            elif not (yield WRITING, pace.deadline - time.monotonic()):
+            elif not (yield WRITING, deadline - time.monotonic()):
                 raise ClientGone
+
+    def later(self, deadline: float = NEVER, moved: int = 0) -> float:
+        """Return the deadline of a transfer: each byte puts it off by what the slowest rate takes for
+        it, and never beyond one stall."""
+        limits = self.limits
+        return min(time.monotonic() + limits.stall_timeout_s, deadline + moved / limits.rate_bytes_per_s)
 
     def linger(self) -> Steps[None]:
         """Half-close, then drain for a while: closing on unread bytes resets the connection, and
@@ -498,7 +490,7 @@ class Body:
         self.limits = connection.limits
         self.buffer = bytearray(connection.ahead)
         self.spool = Spool(self.limits.memory_bytes)
-        self.pace = Pace(self.limits)
+        self.deadline = connection.later()
 
     def read(self, request: Request) -> Steps[BinaryIO]:
         """Return the body as a file, at its start. Raises HTTPError, ClientGone."""
@@ -517,11 +509,11 @@ class Body:
     def fill(self) -> Steps[None]:
         """Add to the buffer what arrives next."""
         try:
-            more = yield from self.connection.receive(BODY, self.pace.deadline)
+            more = yield from self.connection.receive(BODY, self.deadline)
         except TimeoutError:
             rule = f"a body brings {self.limits.rate_bytes_per_s} bytes a second (RFC 9110 15.5.9)"
             raise HTTPError(408, rule) from None
-        self.pace.moved(len(more))
+        self.deadline = self.connection.later(self.deadline, len(more))
         if not more:  # a body that ends early is never shown as a whole one (RFC 9112 8)
             raise ClientGone
         self.buffer += more
@@ -799,12 +791,6 @@ class Response:
             self.left -= len(data)
         return head + data if head else data
 
-    def end(self) -> bytes:
-        """Return what ends the body. Raises EOFError where bytes are missing that were announced."""
-        if self.left:
-            raise EOFError(f"{self.left} bytes of the Content-Length are missing")
-        return b"0\r\n\r\n" if self.chunked else b""
-
 
 def say(message: str) -> None:
     """Write one line to stderr, in one write. A stderr that is closed or full stops nothing."""
@@ -907,8 +893,12 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[None]:
     if isinstance(blocks, (str, bytes)) or not iterable:
         raise TypeError(f"the application returned {type(blocks).__name__}, no iterable of bytes (PEP 3333)")
     extent = blocks.extent() if isinstance(blocks, FileWrapper) and not response.begun else None
-    if extent:
-        yield from send_extent(response, *extent)
+    if extent:  # to the Content-Length, or to the end of the file
+        file, offset, size = extent
+        yield from connection.send(response.begin(size))
+        count = min(size, response.left or 0)
+        yield from connection.send_file(file, offset, count)
+        response.left = (response.left or 0) - count
     else:
         blocks = yield CALL, request, run, iter, blocks
         while not extent:
@@ -926,16 +916,10 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[None]:
             if response.begun and response.bodiless:
                 break
     yield from connection.send(response.framed(b"", 0))
-    yield from connection.send(response.end())
-
-
-def send_extent(response: Response, file: int, offset: int, size: int) -> Steps[None]:
-    """Send a regular file from its current position to the Content-Length or its end."""
-    yield from response.connection.send(response.begin(size))
-    count = min(size, response.left or 0)
-    if count:
-        yield from response.connection.send_file(file, offset, count)
-        response.left = (response.left or 0) - count
+    if response.left:
+        raise EOFError(f"{response.left} bytes of the Content-Length are missing")
+    if response.chunked:
+        yield from connection.send(b"0\r\n\r\n")
 
 
 def send_spool(response: Response) -> Steps[None]:
@@ -993,7 +977,6 @@ def advance(conversation: Steps[Any], ready: Any, call: Callable[..., Any]) -> O
 
 # ---- loop: resumes whoever is ready, or whose deadline has passed ----------------------------
 
-NEVER = float("inf")
 NOTHING, READ, WRITE = 0, selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
@@ -1001,13 +984,10 @@ class Wait:
     """Somebody who waits: `resume` is called with True when `key` is ready, with False when
     the deadline has passed. `gives` says who gives way first, and from when on; 0 never does."""
 
+    events = NOTHING
     resume: Resume
-    deadline = NEVER
-    gives = (0, NEVER)
-
-    def __init__(self, key: Any) -> None:
-        self.key = key
-        self.events = NOTHING
+    deadline: float
+    gives: Tuple[int, float]
 
 
 class Loop:
@@ -1024,32 +1004,20 @@ class Loop:
 
     def wait(self, key: Any, events: int, resume: Resume, deadline: float, gives: Any = (0, NEVER)) -> None:
         """Resume when `key` (a socket, a descriptor; anything, for NOTHING) is ready or at `deadline`."""
-        wait = self.waits.get(key)
-        if wait is None:
-            wait = self.waits[key] = Wait(key)
+        wait = self.waits.get(key) or self.waits.setdefault(key, Wait())
         if wait.events != events:
-            self.watch(wait, events)
-        wait.resume, wait.deadline, wait.gives = resume, deadline, gives
-        if deadline < self.next:
-            self.next = deadline
-
-    def watch(self, wait: Wait, events: int) -> None:
-        """Tell the selector what `wait` is for now."""
-        if not events:
-            self.selector.unregister(wait.key)
-        elif wait.events:
-            self.selector.modify(wait.key, events, wait)
-        else:
-            self.selector.register(wait.key, events, wait)
-        wait.events = events
+            if wait.events:
+                self.selector.unregister(key)
+            if events:
+                self.selector.register(key, events, wait)
+        wait.events, wait.resume, wait.deadline, wait.gives = events, resume, deadline, gives
+        self.next = min(self.next, deadline)
 
     def forget(self, key: Any) -> None:
         """Wait for `key` no longer."""
         if key in self.waits:
-            wait = self.waits.pop(key)
-            wait.deadline = NEVER
-            if wait.events:
-                self.watch(wait, NOTHING)
+            self.wait(key, NOTHING, self.waits[key].resume, NEVER)
+            del self.waits[key]
 
     def run(self) -> None:
         """Turn until `running` is made false."""
@@ -1060,17 +1028,12 @@ class Loop:
                     key.data.resume(True)
             now = time.monotonic()
             if now >= self.next:
-                self.expire(now)
-
-    def expire(self, now: float) -> None:
-        """Resume those whose deadline has passed."""
-        self.next = NEVER
-        for wait in list(self.waits.values()):
-            if wait.deadline <= now:
-                wait.deadline = NEVER
-                wait.resume(False)
-        earliest = min((wait.deadline for wait in self.waits.values()), default=NEVER)
-        self.next = max(earliest, now + self.SCAN_S)
+                for wait in list(self.waits.values()):
+                    if wait.deadline <= now:
+                        wait.deadline = NEVER
+                        wait.resume(False)
+                earliest = min((wait.deadline for wait in self.waits.values()), default=NEVER)
+                self.next = max(earliest, now + self.SCAN_S)
 
     def dismiss(self, most: int, highest: int, instant: float) -> None:
         """Ask up to `most` who give way by that instant to go, the first first, up to rank `highest`."""
