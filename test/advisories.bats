@@ -2,16 +2,12 @@
 # What went wrong in other servers, advisory by advisory, with the input that shows it. Left out is what this server
 # has no part in: early hints, a debugger, a tunnel's client, CGI. The tables stand in tables.py.
 
+# bats file_tags=both-modes
 load test_helper
 
 setup() {
     export LATCH="$BATS_TEST_TMPDIR/latch"
     answers="$BATS_TEST_TMPDIR/answers"
-}
-
-verdicts() {
-    "$PYTHON" "$BATS_TEST_DIRNAME/verdicts.py" "$port" "$@"
-    [ ! -s "$stderr" ]
 }
 
 # is_failure PATH...  succeeds when each path of bad_head:app is answered by 500, and by nothing of what it says.
@@ -85,7 +81,7 @@ seconds_used() {
 
 # GHSA-3f84-rpwh-47g6: a connection that is reset at once, or half closed, and a loop that spins on it.
 @test "waitress: sleeps when clients have come and gone" {
-    start_server --no-fork seen:app
+    start_server seen:app
     verdicts departures
     exec 6<>"/dev/tcp/127.0.0.1/$port" 7<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET / HTTP/1.1\r\n' >&6
@@ -104,7 +100,7 @@ seconds_used() {
 
 # CVE-2019-16770, CVE-2021-29509
 @test "puma: serves others while clients pipeline without end" {
-    start_server --no-fork hello:app
+    start_server hello:app
     verdicts flood
 }
 

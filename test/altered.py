@@ -1,20 +1,26 @@
-"""Run a server where the system is different, or shows what it is asked for.
+"""Run a server where the system or a limit is different, or shows what it is asked for.
 
-    python altered.py CHANGE [python] webserver.py ARGUMENTS...
+    python altered.py CHANGE... python webserver.py ARGUMENTS...
 
     no-fork         the platform has no os.fork
     no-ipv6         no interface has an IPv6 address
     no-permission   no address may be bound
     held-listen     each listen leaves a line `listen` on stderr, and waits for the FIFO that LATCH names
     shown-sends     each send and sendfile leaves a line `send N` or `sendfile N` on stderr
+    NAME=VALUE      an attribute of webserver.Limits, to reach in a moment what takes a client long
+    CALL:ERRNO:TIMES[:AFTER]
+                    TIMES calls of accept or fork, the first ones or those after the first AFTER, raise the OSError
+                    of that name, and each leaves a line `injected CALL ERRNO` on stderr, so that a test can tell a
+                    failure survived from one that never came. A failed accept takes no connection out of the
+                    backlog. Limits such as `ulimit -n` reach only some of these errors.
 
-An interpreter named before the script is skipped: the one that runs this file runs the server, in the
-same process.
+The interpreter that is named before the script is skipped: the one that runs this file runs the server, in
+the same process.
 """
 
 import errno
+import importlib.util
 import os
-import runpy
 import socket
 import sys
 from typing import Any, Callable
@@ -48,6 +54,22 @@ def shown(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
     return show
 
 
+def failing(call: str, error: str, times: str, after: str = "0") -> None:
+    owner: Any = {"accept": socket.socket, "fork": os}[call]
+    function, left, good = getattr(owner, call), [int(times)], [int(after)]
+
+    def fail_first(*arguments: Any) -> Any:
+        if good[0] or not left[0]:
+            good[0] -= bool(good[0])
+            return function(*arguments)
+        left[0] -= 1
+        os.write(2, f"injected {call} {error}\n".encode())
+        number = getattr(errno, error)
+        raise OSError(number, os.strerror(number))
+
+    setattr(owner, call, fail_first)
+
+
 def change(name: str) -> None:
     owner: Any = socket.socket
     system: Any = os
@@ -63,18 +85,32 @@ def change(name: str) -> None:
         owner.send, owner.sendall = shown("send", owner.send), shown("send", owner.sendall)
         owner.sendmsg = shown("send", owner.sendmsg)
         system.sendfile = shown("sendfile", os.sendfile)
+    elif ":" in name:
+        failing(*name.split(":"))
     else:
         raise ValueError(name)
 
 
-def main() -> None:
-    change(sys.argv[1])
+def main() -> int:
     start = next(index for index, word in enumerate(sys.argv) if index and word.endswith(".py"))
+    changes = sys.argv[1 : start - 1]
     sys.argv[:] = sys.argv[start:]
     # What the interpreter puts first for a script: its folder, instead of that of this launcher.
     sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
-    runpy.run_path(sys.argv[0], run_name="__main__")
+    limits = [word.split("=", 1) for word in changes if "=" in word]
+    for name in changes:
+        if "=" not in name:
+            change(name)
+    spec = importlib.util.spec_from_file_location("webserver", sys.argv[0])
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["webserver"] = module
+    spec.loader.exec_module(module)
+    for name, value in limits:
+        setattr(module.Limits, name, type(getattr(module.Limits, name))(value))
+    status: int = module.main()
+    return status
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,21 +9,6 @@ setup() {
     answer="$BATS_TEST_TMPDIR/answer"
 }
 
-# Succeeds when $1 requests have come to the application, where the latch holds them.
-arrived() {
-    [ "$(grep -c . "$LATCH.arrived" 2>/dev/null)" = "$1" ]
-}
-
-has_children() {
-    [ "$(children "$server_pid" | grep -c .)" -eq "$1" ]
-}
-
-# The server has been told to end already, and does so with exit status 0.
-ends_well() {
-    wait_for "$server_pid"
-    server_pid=
-}
-
 # A request to crash:app for the path $1 ends its child; stderr gets one line, with pid, $2 and request.
 reports_death() {
     start_server crash:app

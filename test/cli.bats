@@ -167,7 +167,7 @@ shown() {
 }
 
 @test "refuses an address that it has no permission for" {
-    launch=("$PYTHON" "$BATS_TEST_DIRNAME/altered.py" no-permission)
+    altered no-permission
     misused 127.0.0.1:80 --bind 127.0.0.1:80
 }
 
@@ -208,7 +208,7 @@ shown() {
 }
 
 @test "refuses to fork where the platform cannot, and serves there with --no-fork" {
-    launch=("$PYTHON" "$BATS_TEST_DIRNAME/altered.py" no-fork)
+    altered no-fork
     misused fork hello:app
     serves "Hello, World!" --no-fork hello:app
 }
@@ -257,7 +257,7 @@ shown() {
 }
 
 @test "listens on localhost where there is no IPv6" {
-    launch=("$PYTHON" "$BATS_TEST_DIRNAME/altered.py" no-ipv6)
+    altered no-ipv6
     serves "Hello, World!" --bind localhost:0
 }
 
@@ -283,7 +283,7 @@ connected = [socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1) for _ 
 
 @test "says that it serves only when it listens" {
     exec 5<>"$LATCH"
-    "$PYTHON" "$BATS_TEST_DIRNAME/altered.py" held-listen "$WEBSERVER" --bind 127.0.0.1:0 >"$out" 2>"$err" 3>&- 4>&- & server_pid=$!
+    "$PYTHON" "$BATS_TEST_DIRNAME/altered.py" held-listen "$PYTHON" "$WEBSERVER" --bind 127.0.0.1:0 >"$out" 2>"$err" 3>&- 4>&- & server_pid=$!
     eventually grep -q listen "$err"
     [ ! -s "$out" ]
     echo >&5

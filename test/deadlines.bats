@@ -1,24 +1,12 @@
 #!/usr/bin/env bats
 # How long a client may take: over a head, over a body, and between two requests.
 
+# bats file_tags=both-modes
 load test_helper
 
-# Prints the statuses of the answers on stdin.
-statuses() {
-    LC_ALL=C awk '/^HTTP\/1\.1 [1-5][0-9][0-9] / { found = found " " $2 } END { print substr(found, 2) }'
-}
-
-# is_refused STATUS CLAUSE  sends stdin, and succeeds when the one answer has this status and names this clause;
-# both are regular expressions.
-is_refused() {
-    raw | LC_ALL=C tr -d '\r\0' >"$BATS_TEST_TMPDIR/answer"
-    cat -v "$BATS_TEST_TMPDIR/answer"
-    statuses <"$BATS_TEST_TMPDIR/answer" | grep -q -x -E "$1" && grep -q -E "^$1 .*\(RFC $2\)" "$BATS_TEST_TMPDIR/answer"
-}
-
-# Succeeds when every connection has come to its end.
+# Succeeds when no connection is left, of a server that had $1 descriptors before the first came.
 all_gone() {
-    [ "$(children "$server_pid")" = "" ]
+    [ "$(children "$server_pid")" = "" ] && [ "$(descriptors "$server_pid")" -eq "$1" ]
 }
 
 # RFC 9110 15.5.9
@@ -54,10 +42,11 @@ all_gone() {
 # RFC 9112 9.6: for a bounded time
 @test "leaves a refused client that does not close after a while" {
     start_server seen:app
+    before=$(descriptors "$server_pid")
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET /#a HTTP/1.1\r\nHost: a\r\n\r\n' >&6
     [ "$(statuses <&6)" = "400" ]
-    eventually all_gone
+    eventually all_gone "$before"
 }
 
 # RFC 9112 9.6: and for a bounded amount
@@ -71,15 +60,13 @@ all_gone() {
 
 # RFC 9110 15.5.9
 @test "refuses a body that stalls" {
-    launch=("$PYTHON" "$BATS_TEST_DIRNAME/limited.py" stall_timeout_s=1)
-    start_server seen:app
+    start_server --stall-timeout 1 seen:app
     printf 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhell' | is_refused 408 "9110 15.5.9"
     printf 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: ' | is_refused 408 "9110 15.5.9"
 }
 
 @test "gives a body no more time for each byte that comes" {
-    launch=("$PYTHON" "$BATS_TEST_DIRNAME/limited.py" stall_timeout_s=1)
-    start_server seen:app
+    start_server --stall-timeout 1 seen:app
     started=$SECONDS
     { printf 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200\r\n\r\n' && for _ in {1..100}; do printf x && sleep 0.1; done; } 2>/dev/null |
         is_refused 408 "9110 15.5.9"

@@ -1,40 +1,11 @@
 #!/usr/bin/env bats
 # Framing: where a request's body ends, and with it where the next request begins. The long tables stand in tables.py.
 
+# bats file_tags=both-modes
 load test_helper
 
 setup() {
     start_server seen:app
-}
-
-verdicts() {
-    "$PYTHON" "$BATS_TEST_DIRNAME/verdicts.py" "$port" "$@"
-    [ ! -s "$stderr" ]
-}
-
-# Prints the statuses of the answers on stdin.
-statuses() {
-    LC_ALL=C awk '/^HTTP\/1\.1 [1-5][0-9][0-9] / { found = found " " $2 } END { print substr(found, 2) }'
-}
-
-# is_refused STATUS CLAUSE  sends stdin, and succeeds when the one answer has this status and names this clause;
-# both are regular expressions.
-is_refused() {
-    raw | LC_ALL=C tr -d '\r\0' >"$BATS_TEST_TMPDIR/answer"
-    cat -v "$BATS_TEST_TMPDIR/answer"
-    statuses <"$BATS_TEST_TMPDIR/answer" | grep -q -x -E "$1" && grep -q -E "^$1 .*\(RFC $2\)" "$BATS_TEST_TMPDIR/answer"
-}
-
-# shows LINE  sends stdin, and succeeds when the application saw this line.
-shows() {
-    raw | LC_ALL=C tr -d '\r' | tee "$BATS_TEST_TMPDIR/answer" | grep -q -x -F -e "$1" ||
-        { cat -v "$BATS_TEST_TMPDIR/answer" && false; }
-}
-
-# restart ARGUMENT...  replaces the server.
-restart() {
-    stop_server
-    start_server "$@"
 }
 
 # RFC 9110 8.6
@@ -74,7 +45,7 @@ restart() {
 # RFC 9112 7.1
 @test "reads chunks, and tells the application their length" {
     printf 'POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: CHUNKED\r\n\r\n5;a="b;\\""\r\nhello\r\n0\r\n\r\n' |
-        shows "CONTENT_LENGTH='5'"
+        is_seen "CONTENT_LENGTH='5'"
 }
 
 # RFC 9112 7.1
@@ -101,10 +72,10 @@ restart() {
 }
 
 @test "bounds the number of chunks" {
-    launch=("$PYTHON" "$BATS_TEST_DIRNAME/limited.py" chunks=10)
+    altered chunks=10
     restart seen:app
     head=$'PUT / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r'
-    { echo "$head" && printf '1\r\n%d\r\n' {1..9} && printf '0\r\n\r\n'; } | shows "body=b'123456789'"
+    { echo "$head" && printf '1\r\n%d\r\n' {1..9} && printf '0\r\n\r\n'; } | is_seen "body=b'123456789'"
     { echo "$head" && printf '1\r\n%d\r\n' 0 {1..9} && printf '0\r\n\r\n'; } | is_refused 413 "9[.0-9 ]*"
 }
 
@@ -112,7 +83,7 @@ restart() {
     printf '1\r\nx\r\n%.0s' {1..20000} >"$BATS_TEST_TMPDIR/chunks"
     head=$'PUT / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r'
     started=$SECONDS
-    { echo "$head" && cat "$BATS_TEST_TMPDIR/chunks" && printf '0\r\n\r\n'; } | shows "CONTENT_LENGTH='20000'"
+    { echo "$head" && cat "$BATS_TEST_TMPDIR/chunks" && printf '0\r\n\r\n'; } | is_seen "CONTENT_LENGTH='20000'"
     [ "$((SECONDS - started))" -lt 5 ]
 }
 

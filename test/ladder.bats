@@ -10,18 +10,9 @@ setup() {
     answer="$BATS_TEST_TMPDIR/answer"
 }
 
-# Succeeds when $1 requests are in the application, held by the latch.
-arrived() {
-    [ "$(grep -c . "$LATCH.arrived" 2>/dev/null)" = "$1" ]
-}
-
 # Succeeds when the server has $1 zombies.
 has_zombies() {
     [ "$(zombies "$server_pid" | grep -c .)" -eq "$1" ]
-}
-
-has_children() {
-    [ "$(children "$server_pid" | grep -c .)" -eq "$1" ]
 }
 
 @test "serves the page of the article on port 8888 of localhost" {

@@ -9,16 +9,6 @@ setup() {
     answer="$BATS_TEST_TMPDIR/answer"
 }
 
-# Succeeds when $1 requests have come to the application, where the latch holds them.
-arrived() {
-    [ "$(grep -c . "$LATCH.arrived" 2>/dev/null)" = "$1" ]
-}
-
-# Succeeds when process $1 has $2 children.
-has_children() {
-    [ "$(children "$1" | grep -c .)" -eq "$2" ]
-}
-
 # Succeeds when nothing listens on the port any more: a connection that merely waits is not refused.
 refused() {
     local code=0
@@ -31,19 +21,6 @@ gone() {
     ps -A -o pid=,stat= | awk -v pids=" $* " 'index(pids, " " $1 " ") && $2 !~ /^Z/ { found = 1 } END { exit found }'
 }
 
-# Reads the response on descriptor $1, whose body is the line "done".
-done_on() {
-    local line=
-    while [ "$line" != "done" ]; do read -r -t 10 line <&"$1" || return 1; done
-}
-
-# Opens a connection on descriptor $1, has a request answered on it, and leaves it open.
-keep_open() {
-    eval "exec $1<>/dev/tcp/127.0.0.1/$port"
-    printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\n' >&"$1"
-    done_on "$1"
-}
-
 # A launcher that makes the server the first process of a new pid namespace.
 as_first_process() {
     for launch in "--pid" "--user --map-root-user --pid"; do
@@ -51,12 +28,6 @@ as_first_process() {
         if "${launch[@]}" true; then return; fi
     done
     skip "unshare may make no pid namespace here"
-}
-
-# The server has been told to end already, and does so with exit status 0.
-ends_well() {
-    wait_for "$server_pid"
-    server_pid=
 }
 
 # Prints how often processes have gone to sleep so far.
@@ -213,7 +184,7 @@ naps() {
 @test "closes connections that have sent nothing when it stops" {
     start_server --header-timeout 60 --graceful-timeout 60 hello:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
-    eventually has_children "$server_pid" 1
+    eventually has_children 1 "$server_pid"
     stop_server
 }
 
@@ -224,7 +195,7 @@ naps() {
     eventually arrived 100
     printf '%99s' "" >&5
     kill -TERM "$server_pid"
-    eventually has_children "$server_pid" 1
+    eventually has_children 1 "$server_pid"
     echo >&5
     wait_for "$client"
     ends_well
@@ -286,9 +257,9 @@ naps() {
     exec 5<>"$LATCH"
     first=$(children "$server_pid")
     curl -sf -m 20 -o /dev/null "$url"
-    eventually has_children "$first" 1
+    eventually has_children 1 "$first"
     echo >&5
-    eventually has_children "$first" 0
+    eventually has_children 0 "$first"
     curl -si -m 20 "$url" >"$answer"
     echo >&5
     [ "$(grep -c -i '^connection: close' "$answer")" -eq 0 ]

@@ -8,33 +8,6 @@ setup() {
     mkfifo "$LATCH"
 }
 
-# Succeeds when $1 requests have come to the application, where the latch holds them.
-arrived() {
-    [ "$(grep -c . "$LATCH.arrived" 2>/dev/null)" = "$1" ]
-}
-
-has_children() {
-    [ "$(children "$server_pid" | grep -c .)" -eq "$1" ]
-}
-
-# Sends a request on descriptor $1.
-ask() {
-    printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\n' >&"$1"
-}
-
-# Reads the response on descriptor $1, whose body is the line "done".
-done_on() {
-    local line=
-    while [ "$line" != "done" ]; do read -r -t 10 line <&"$1" || return 1; done
-}
-
-# Opens a connection on descriptor $1, has a request answered on it, and leaves it open.
-keep_open() {
-    eval "exec $1<>/dev/tcp/127.0.0.1/$port"
-    ask "$1"
-    done_on "$1"
-}
-
 # A launcher that leaves the server $1 processes beside those that its user runs already; threads count.
 # The limit does not bind root: then the server runs as nobody, whom the system must let read what it runs.
 limit_processes() {
@@ -57,7 +30,7 @@ os.execvp(sys.argv[2], sys.argv[2:])' "$1")
 
 # Starts the server with the first three calls of $1 failing with $2: no client may notice.
 answers_although_fails() {
-    launch=("$PYTHON" "$BATS_TEST_DIRNAME/faults.py" "$1:$2:3")
+    altered "$1:$2:3"
     start_server hello:app
     seq 10 | xargs -P 10 -I{} curl -sf -m 20 -o /dev/null "$url/{}"
     [ "$(grep -c "^injected $1 $2$" "$stderr")" -eq 3 ]
@@ -72,7 +45,7 @@ passes_over() {
 
 # Clients come while every call of $1 fails with $2: the server neither spins nor misses TERM.
 sleeps_while_fails() {
-    launch=("$PYTHON" "$BATS_TEST_DIRNAME/faults.py" "$1:$2:1000000")
+    altered "$1:$2:1000000"
     start_server --graceful-timeout 1 hello:app
     run curl -s -m 2 "$url"
     [ "$status" -eq 28 ]
@@ -281,7 +254,7 @@ sleeps_while_fails() {
 }
 
 @test "answers the client whose fork has failed so far when it is told to stop" {
-    launch=("$PYTHON" "$BATS_TEST_DIRNAME/faults.py" fork:EAGAIN:20)
+    altered fork:EAGAIN:20
     start_server hello:app
     curl -sf -m 20 -o /dev/null "$url" 3>&- & client=$!
     eventually grep -q "^injected" "$stderr"
@@ -292,7 +265,7 @@ sleeps_while_fails() {
 }
 
 @test "ends when its grace has passed although a client waits that nobody can be forked for" {
-    launch=("$PYTHON" "$BATS_TEST_DIRNAME/faults.py" fork:EAGAIN:1000000:1)
+    altered fork:EAGAIN:1000000:1
     start_server --graceful-timeout 1 hello:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET / HTTP/1.1\r\n' >&6

@@ -821,7 +821,7 @@ class Trial:
         with contextlib.nullcontext() if pattern else WHOLE:
             code, output = run([os.path.join(HERE, "run"), f"test/{file}.bats"], choice)
         self.clean()
-        failed = re.findall(r"^test/\w+\.bats: not ok \d+ (.*?)(?: # .*)?$", output, re.MULTILINE)
+        failed = re.findall(r"^test/\w+\.bats(?: --no-fork)?: not ok \d+ (.*?)(?: # .*)?$", output, re.MULTILINE)
         if "No test matches." in output:
             return None
         if code and not failed:

@@ -2,40 +2,11 @@
 # Reading a request: what is served, what is refused, and how a refusal is told. Where a sender and a receiver could
 # read a request in two ways, it is refused. The long tables stand in tables.py; here are the most telling inputs.
 
+# bats file_tags=both-modes
 load test_helper
 
 setup() {
     start_server seen:app
-}
-
-verdicts() {
-    "$PYTHON" "$BATS_TEST_DIRNAME/verdicts.py" "$port" "$@"
-    [ ! -s "$stderr" ]
-}
-
-# Prints the statuses of the answers on stdin.
-statuses() {
-    LC_ALL=C awk '/^HTTP\/1\.1 [1-5][0-9][0-9] / { found = found " " $2 } END { print substr(found, 2) }'
-}
-
-# is_refused STATUS CLAUSE  sends stdin, and succeeds when the one answer has this status and names this clause;
-# both are regular expressions.
-is_refused() {
-    raw | LC_ALL=C tr -d '\r\0' >"$BATS_TEST_TMPDIR/answer"
-    cat -v "$BATS_TEST_TMPDIR/answer"
-    statuses <"$BATS_TEST_TMPDIR/answer" | grep -q -x -E "$1" && grep -q -E "^$1 .*\(RFC $2\)" "$BATS_TEST_TMPDIR/answer"
-}
-
-# shows LINE  sends stdin, and succeeds when the application saw this line.
-shows() {
-    raw | LC_ALL=C tr -d '\r' | tee "$BATS_TEST_TMPDIR/answer" | grep -q -x -F -e "$1" ||
-        { cat -v "$BATS_TEST_TMPDIR/answer" && false; }
-}
-
-# restart ARGUMENT...  replaces the server.
-restart() {
-    stop_server
-    start_server "$@"
 }
 
 @test "says in one sentence which rule a request broke, with the clause, and closes" {
@@ -101,12 +72,12 @@ restart() {
 
 # RFC 9110 2.5
 @test "serves a higher minor version as HTTP/1.1" {
-    printf 'GET / HTTP/1.7\r\nHost: a\r\nConnection: close\r\n\r\n' | shows "SERVER_PROTOCOL='HTTP/1.1'"
+    printf 'GET / HTTP/1.7\r\nHost: a\r\nConnection: close\r\n\r\n' | is_seen "SERVER_PROTOCOL='HTTP/1.1'"
 }
 
 # RFC 9112 2.2
 @test "skips empty lines before a request-line, a few and no more" {
-    printf '\r\n\r\nGET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n' | shows "REQUEST_URI='/a'"
+    printf '\r\n\r\nGET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n' | is_seen "REQUEST_URI='/a'"
     { printf '\r\n%.0s' 1 2 3 4 5 6 7 8 9 10 && printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'; } | is_refused 400 "9112 [.0-9]*"
 }
 
@@ -122,7 +93,7 @@ restart() {
 
 # RFC 9112 3.2.2
 @test "takes the authority of an absolute-form for Host" {
-    printf 'GET http://b:81/c?d HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n' | shows "HTTP_HOST='b:81'"
+    printf 'GET http://b:81/c?d HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n' | is_seen "HTTP_HOST='b:81'"
 }
 
 # RFC 9110 7.4
@@ -132,7 +103,7 @@ restart() {
 
 # RFC 9112 3.2.4
 @test "takes the asterisk-form for OPTIONS alone" {
-    printf 'OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n' | shows "REQUEST_URI='*'"
+    printf 'OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n' | is_seen "REQUEST_URI='*'"
     printf 'GET * HTTP/1.1\r\nHost: a\r\n\r\n' | is_refused 400 "9112 3.2[.0-9]*"
 }
 
@@ -169,19 +140,19 @@ restart() {
 
 # RFC 9112 5.1: OWS is SP and HTAB; str.strip() takes these too.
 @test "trims no other white space than space and tab" {
-    printf 'GET / HTTP/1.0\r\nX:\t \240y\205 \t\r\n\r\n' | shows "HTTP_X='\\xa0y\\x85'"
+    printf 'GET / HTTP/1.0\r\nX:\t \240y\205 \t\r\n\r\n' | is_seen "HTTP_X='\\xa0y\\x85'"
     printf 'GET / HTTP/1.0\r\nX: \014y\r\n\r\n' | is_refused 400 "9110 5.5"
 }
 
 # RFC 9110 5.3
 @test "joins repeated fields in order" {
-    printf 'GET / HTTP/1.0\r\nX: a\r\nY: b\r\nx: c\r\n\r\n' | shows "HTTP_X='a, c'"
-    printf 'GET / HTTP/1.0\r\nCookie: a=1\r\nCookie: b=2\r\n\r\n' | shows "HTTP_COOKIE='a=1; b=2'"
+    printf 'GET / HTTP/1.0\r\nX: a\r\nY: b\r\nx: c\r\n\r\n' | is_seen "HTTP_X='a, c'"
+    printf 'GET / HTTP/1.0\r\nCookie: a=1\r\nCookie: b=2\r\n\r\n' | is_seen "HTTP_COOKIE='a=1; b=2'"
 }
 
 # In the environ a hyphen is an underscore: the one could pass for the other.
 @test "lets no name with an underscore reach the application" {
-    printf 'GET / HTTP/1.0\r\nX-User: me\r\nX_User: root\r\n\r\n' | shows "HTTP_X_USER='me'"
+    printf 'GET / HTTP/1.0\r\nX-User: me\r\nX_User: root\r\n\r\n' | is_seen "HTTP_X_USER='me'"
     run raw <<<$'GET / HTTP/1.0\r\nX_User: root\r\n\r'
     [ "$(grep -c root <<<"$output")" -eq 0 ]
 }

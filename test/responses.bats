@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # Responses on the wire: framing, the fields that are the server's own, the end of the connection.
 
+# bats file_tags=both-modes
 load test_helper
 
 setup() {
@@ -8,37 +9,14 @@ setup() {
     mkfifo "$never"
 }
 
-# exchange REQUEST  sends the request, in which \r\n stand for themselves, and keeps in $answer what comes until the
-# server closes; sets $head and $body of the first response.
-exchange() {
-    local all empty=$'\r\n\r\n'
-    printf '%b' "$1" | raw >"$answer"
-    all=$(cat "$answer" && echo .) all=${all%.}
-    head=$(printf '%s' "${all%%"$empty"*}" | tr -d '\r') body=${all#*"$empty"}
-}
-
 # Asks once more and for the last time, on a connection that is still open: what follows the first body begins with
 # its status-line.
 next='GET /last?status=200+Last HTTP/1.0\r\n\r\n'
-
-status_is() {
-    [ "$(sed 1q <<<"$head")" = "HTTP/1.1 $1" ] || { echo "$head" && return 1; }
-}
-
-# body_is BODY  is all that came after the first head.
-body_is() {
-    [ "$body" = "$1" ] || { printf 'The body is %q\n' "$body" && return 1; }
-}
 
 # body_ends BODY  is the first body, and the response to $next comes right after it.
 body_ends() {
     body_is "$1${body:${#1}}"
     case ${body:${#1}} in "HTTP/1.1 200 Last"*) ;; *) printf 'Then comes %q\n' "${body:${#1}}" && return 1 ;; esac
-}
-
-# Succeeds when the head has this line.
-has() {
-    grep -q -i -x -F -e "$1" <<<"$head" || { echo "$head" && return 1; }
 }
 
 # Succeeds when the head has no such field.
@@ -337,7 +315,7 @@ sys.exit(abs(said - time.time()) > 600)' "$(sed -n 's/^Date: //p' <<<"$head")"
 }
 
 @test "sends head and small body together" {
-    launch=("$PYTHON" "$BATS_TEST_DIRNAME/altered.py" shown-sends)
+    altered shown-sends
     start_server as_asked:app
     : >"$stderr" # whatever it did before it served
     exchange 'GET /body?status=200+OK HTTP/1.1\r\nHost: a\r\n\r\nGET /one/two?status=200+OK&Content-Length=6 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'

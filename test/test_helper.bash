@@ -62,6 +62,22 @@ stop_server() {
     [ "$code" -eq 0 ] || { echo "The server ended with status $code on ${1:-TERM}." && return 1; }
 }
 
+# restart ARGUMENT...  replaces the server.
+restart() {
+    stop_server
+    start_server "$@"
+}
+
+# altered CHANGE...  has the server start where the system or a limit is different; altered.py names the changes.
+altered() {
+    launch=("$PYTHON" "$BATS_TEST_DIRNAME/altered.py" "$@")
+}
+
+# forks  succeeds when the server has a process for each connection, as it does unless SERVER_OPTIONS say otherwise.
+forks() {
+    case " ${SERVER_OPTIONS-} " in *' --no-fork '*) return 1 ;; esac
+}
+
 # wait_for PID  waits for a background job of this shell and returns its exit status. The server gives requests in
 # flight 30 s; a job that takes longer than 40 is killed. (The read is the clock: nothing writes to that pipe.)
 wait_for() {
@@ -73,6 +89,12 @@ wait_for() {
     # KILL, for a shell just forked may still have the trap of bats for TERM, and would lose the signal.
     kill -KILL "$watchdog" 2>/dev/null && wait "$watchdog" 2>/dev/null || true
     return "$code"
+}
+
+# The server has been told to end already, and does so with exit status 0.
+ends_well() {
+    wait_for "$server_pid"
+    server_pid=
 }
 
 # What bats prints of a failed test includes what its teardown prints.
@@ -121,6 +143,11 @@ zombies() {
     ps -A -o pid=,ppid=,stat= | awk -v parent="$1" '$2 == parent && $3 ~ /^Z/ { print $1 }'
 }
 
+# has_children N [PID]  succeeds when the server, or another process, has so many.
+has_children() {
+    [ "$(children "${2-$server_pid}" | grep -c .)" -eq "$1" ]
+}
+
 # descriptors PID  prints the number of its open descriptors.
 descriptors() {
     if [ -d "/proc/$1/fd" ]; then
@@ -143,4 +170,75 @@ raw() {
         kill -KILL "$sender" 2>/dev/null && wait "$sender" 2>/dev/null || true
     } 8<&0 9<>"/dev/tcp/127.0.0.1/$port"
     return "$code"
+}
+
+# ask FD  sends a request on a connection that is open; done_on FD  reads the response whose body is the line "done".
+ask() {
+    printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\n' >&"$1"
+}
+
+done_on() {
+    local line=
+    while [ "$line" != "done" ]; do read -r -t 10 line <&"$1" || return 1; done
+}
+
+# keep_open FD  opens a connection, has a request answered on it, and leaves it open.
+keep_open() {
+    eval "exec $1<>/dev/tcp/127.0.0.1/$port"
+    ask "$1"
+    done_on "$1"
+}
+
+# arrived N  succeeds when so many requests have come to the application, where the latch holds them.
+arrived() {
+    [ "$(grep -c . "$LATCH.arrived" 2>/dev/null)" = "$1" ]
+}
+
+# statuses  prints those of the answers on stdin.
+statuses() {
+    LC_ALL=C awk '/^HTTP\/1\.1 [1-5][0-9][0-9] / { found = found " " $2 } END { print substr(found, 2) }'
+}
+
+# is_refused STATUS CLAUSE  sends stdin, and succeeds when the one answer has this status and names this clause;
+# both are regular expressions.
+is_refused() {
+    raw | LC_ALL=C tr -d '\r\0' >"$BATS_TEST_TMPDIR/answer"
+    cat -v "$BATS_TEST_TMPDIR/answer"
+    statuses <"$BATS_TEST_TMPDIR/answer" | grep -q -x -E "$1" && grep -q -E "^$1 .*\(RFC $2\)" "$BATS_TEST_TMPDIR/answer"
+}
+
+# is_seen LINE  sends stdin, and succeeds when seen:app answers with this line.
+is_seen() {
+    raw | LC_ALL=C tr -d '\r' | tee "$BATS_TEST_TMPDIR/answer" | grep -q -x -F -e "$1" ||
+        { cat -v "$BATS_TEST_TMPDIR/answer" && false; }
+}
+
+# verdicts TABLE...  holds the server against these tables of tables.py.
+verdicts() {
+    "$PYTHON" "$BATS_TEST_DIRNAME/verdicts.py" "$port" "$@"
+    [ ! -s "$stderr" ]
+}
+
+# exchange REQUEST  sends the request, in which \r\n stand for themselves, and keeps in $answer what comes until the
+# server closes; sets $head and $body of the first response, of which the functions below ask.
+exchange() {
+    local all empty=$'\r\n\r\n'
+    answer=$BATS_TEST_TMPDIR/answer
+    printf '%b' "$1" | raw >"$answer"
+    all=$(cat "$answer" && echo .) all=${all%.}
+    head=$(printf '%s' "${all%%"$empty"*}" | tr -d '\r') body=${all#*"$empty"}
+}
+
+status_is() {
+    [ "$(sed 1q <<<"$head")" = "HTTP/1.1 $1" ] || { echo "$head" && return 1; }
+}
+
+# body_is BODY  is all that came after the first head.
+body_is() {
+    [ "$body" = "$1" ] || { printf 'The body is %q\n' "$body" && return 1; }
+}
+
+# has LINE  succeeds when the head has this line.
+has() {
+    grep -a -q -i -x -F -e "$1" <<<"$head" || { echo "$head" && return 1; }
 }

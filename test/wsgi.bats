@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # PEP 3333, from the side of the application: what it is given, and what becomes of what it does.
 
+# bats file_tags=both-modes
 load test_helper
 
 setup() {
@@ -9,31 +10,9 @@ setup() {
     answer="$BATS_TEST_TMPDIR/answer"
 }
 
-# exchange REQUEST  sends the request, in which \r\n stand for themselves, and keeps in $answer what comes until the
-# server closes; sets $head and $body of the first response.
-exchange() {
-    local all empty=$'\r\n\r\n'
-    printf '%b' "$1" | raw >"$answer"
-    all=$(cat "$answer" && echo .) all=${all%.}
-    head=$(printf '%s' "${all%%"$empty"*}" | tr -d '\r') body=${all#*"$empty"}
-}
-
 # get TARGET  asks for the target, on a connection of its own.
 get() {
     exchange "GET $1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-}
-
-status_is() {
-    [ "$(sed 1q <<<"$head")" = "HTTP/1.1 $1" ] || { echo "$head" && return 1; }
-}
-
-body_is() {
-    [ "$body" = "$1" ] || { printf 'The body is %q\n' "$body" && return 1; }
-}
-
-# Succeeds when the head, or the text in the body, has just this line.
-has() {
-    grep -a -q -i -x -F -e "$1" <<<"$head" || { echo "$head" && return 1; }
 }
 
 shows() {
@@ -59,8 +38,8 @@ printed_once() {
     [ "$(grep -c -x -e "$1" "$stdout")" -eq 1 ]
 }
 
-# Sends requests on descriptor 6, with a response that is not read yet.
-ask() {
+# Sends a request on descriptor 6, with a response that is not read yet.
+begin() {
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf '%b' "$1" >&6
 }
@@ -95,13 +74,9 @@ ask() {
 
 # PEP 3333: multiprocess is true if an equivalent application may run in another process.
 @test "says whether other processes serve too" {
-    start_server --no-fork environ_repr:app
+    start_server environ_repr:app
     get /
-    shows "wsgi.multiprocess=False"
-    stop_server
-    SERVER_OPTIONS='' start_server environ_repr:app
-    get /
-    shows "wsgi.multiprocess=True"
+    shows "wsgi.multiprocess=$(if forks; then echo True; else echo False; fi)"
 }
 
 @test "decodes the path once, leaves the query as it is, and keeps the raw target" {
@@ -251,13 +226,10 @@ WAYS
 }
 
 @test "sends what was written before the application failed, and ends the connection" {
-    for mode in --backlog=9 --no-fork; do
-        start_server "$mode" writes:app
-        get /fails
-        status_is "200 OK"
-        body_is $'4\r\none\n\r\n'
-        stop_server
-    done
+    start_server writes:app
+    get /fails
+    status_is "200 OK"
+    body_is $'4\r\none\n\r\n'
 }
 
 @test "counts what is written towards the Content-Length" {
@@ -285,7 +257,7 @@ WAYS
 # The first response waits for its client half way, while the second is made from beginning to end.
 @test "keeps the contexts of two responses apart that are made at the same time" {
     start_server context_stream:app
-    ask 'GET /one HTTP/1.0\r\n\r\n'
+    begin 'GET /one HTTP/1.0\r\n\r\n'
     read -r -t 10 line <&6
     [ "$(curl -s -m 20 "$url/two" | sort -u | tr -d ' ')" = "/two" ]
     [ "$(sed '1,/^.$/d' <&6 | sort -u | tr -d ' ')" = "/one" ]
@@ -294,7 +266,7 @@ WAYS
 @test "sends each block before it asks for the next" {
     start_server stream:app
     exec 5<>"$LATCH"
-    ask 'GET /wait HTTP/1.0\r\n\r\n'
+    begin 'GET /wait HTTP/1.0\r\n\r\n'
     while read -r -t 10 line <&6 && [ "$line" != "one" ]; do :; done
     [ "$line" = "one" ] # while the second is held by the latch
     echo >&5
@@ -304,15 +276,12 @@ WAYS
 # PEP 3333, "The write() Callable": what it was given goes out, or waits in a buffer, while the application goes on.
 @test "sends what is written while the application goes on" {
     exec 5<>"$LATCH"
-    for mode in --backlog=9 --no-fork; do
-        start_server "$mode" writes:app
-        ask 'GET /held HTTP/1.0\r\n\r\n'
-        while read -r -t 5 line <&6 && [ "$line" != "one" ]; do :; done
-        echo >&5
-        [ "$line" = "one" ]
-        [ "$(cat <&6)" = "two" ]
-        stop_server
-    done
+    start_server writes:app
+    begin 'GET /held HTTP/1.0\r\n\r\n'
+    while read -r -t 5 line <&6 && [ "$line" != "one" ]; do :; done
+    echo >&5
+    [ "$line" = "one" ]
+    [ "$(cat <&6)" = "two" ]
 }
 
 @test "closes the iterable after the last block" {
@@ -340,7 +309,7 @@ WAYS
 
 @test "closes the iterable soon after the client has left" {
     start_server closing:app
-    ask 'GET /endless HTTP/1.1\r\nHost: a\r\n\r\n'
+    begin 'GET /endless HTTP/1.1\r\nHost: a\r\n\r\n'
     while read -r -t 10 line <&6 && [ "$line" != "more" ]; do :; done
     exec 6>&-
     printed_once "closed /endless"
@@ -482,7 +451,7 @@ RETURNS
 }
 
 @test "sends a file from its position to its end, and by the kernel" {
-    launch=("$PYTHON" "$BATS_TEST_DIRNAME/altered.py" shown-sends)
+    altered shown-sends
     head -c 5000000 /dev/urandom >"$FILE"
     start_server sends_file:app
     curl -sf -m 20 -o "$answer" "$url/partly-read"
