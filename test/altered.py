@@ -7,6 +7,7 @@
     no-permission   no address may be bound
     held-listen     each listen leaves a line `listen` on stderr, and waits for the FIFO that LATCH names
     shown-sends     each send and sendfile leaves a line `send N` or `sendfile N` on stderr
+    room:N          from the first connection on there are descriptors for N connections, and no more
     NAME=VALUE      an attribute of webserver.Limits, to reach in a moment what takes a client long
     CALL:ERRNO:TIMES[:AFTER]
                     TIMES calls of accept or fork, the first ones or those after the first AFTER, raise the OSError
@@ -21,11 +22,12 @@ the same process.
 import errno
 import importlib.util
 import os
+import resource
 import socket
 import sys
 from typing import Any, Callable
 
-bind, listen = socket.socket.bind, socket.socket.listen
+accept, bind, listen = socket.socket.accept, socket.socket.bind, socket.socket.listen
 
 
 def refuse_ipv6(sock: socket.socket, address: Any) -> None:
@@ -70,6 +72,20 @@ def failing(call: str, error: str, times: str, after: str = "0") -> None:
     setattr(owner, call, fail_first)
 
 
+def leave_room(count: int) -> None:
+    owner: Any = socket.socket
+
+    def limit_and_accept(sock: socket.socket) -> Any:
+        owner.accept = accept
+        free = [os.dup(0) for _ in range(count)]  # the lowest, wherever there are gaps
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(free) + 1, max(free) + 1))
+        for descriptor in free:
+            os.close(descriptor)
+        return accept(sock)
+
+    owner.accept = limit_and_accept
+
+
 def change(name: str) -> None:
     owner: Any = socket.socket
     system: Any = os
@@ -85,6 +101,8 @@ def change(name: str) -> None:
         owner.send, owner.sendall = shown("send", owner.send), shown("send", owner.sendall)
         owner.sendmsg = shown("send", owner.sendmsg)
         system.sendfile = shown("sendfile", os.sendfile)
+    elif name.startswith("room:"):
+        leave_room(int(name[5:]))
     elif ":" in name:
         failing(*name.split(":"))
     else:
