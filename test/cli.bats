@@ -137,6 +137,9 @@ shown() {
     for value in x 0 1.5 ''; do misused --max-children "--max-children=$value"; done
     misused --backlog --backlog=x
     for value in -1 nan inf; do misused --keep-alive "--keep-alive=$value"; done
+    for value in 0 x; do misused --stall-timeout "--stall-timeout=$value"; done
+    for value in 0 1.5; do misused --min-rate "--min-rate=$value"; done
+    for value in one / /one/ //one '/one?' '/one#two'; do misused --root-path "--root-path=$value"; done
 }
 
 @test "refuses an address that is none" {
@@ -345,6 +348,24 @@ connected = [socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1) for _ 
     [ "$(curl -s -m 10 "$url/one" "$url/two" | grep -c False)" -eq 2 ]
     eventually shown 'GET /two HTTP/1\.1'
     [ "$(grep -c '' "$stderr")" -eq 2 ]
+}
+
+@test "shows a line for each request and each refusal with --verbose" {
+    start_server --verbose as_asked:app
+    curl -s -m 10 -o /dev/null "$url/one?status=200+OK" "$url/two?status=404+None" -H 'Connection: close'
+    printf 'GET /#a HTTP/1.1\r\nHost: a\r\n\r\n' | is_refused 400 "9112 3.2"
+    eventually grep -q '127\.0\.0\.1 GET /one?status=200+OK HTTP/1\.1 200$' "$stderr"
+    eventually grep -q '127\.0\.0\.1 GET /two?status=404+None HTTP/1\.1 404$' "$stderr"
+    eventually grep -q '127\.0\.0\.1 .*(RFC 9112 3\.2): .* 400$' "$stderr"
+    [ "$(grep -c '' "$stderr")" -eq 3 ]
+}
+
+@test "shows no line for a request or a refusal without --verbose" {
+    start_server as_asked:app
+    curl -s -m 10 -o /dev/null "$url/two?status=404+None"
+    printf 'GET /#a HTTP/1.1\r\nHost: a\r\n\r\n' | is_refused 400 "9112 3.2"
+    stop_server
+    [ ! -s "$stderr" ]
 }
 
 @test "prints its version on stdout" {

@@ -72,3 +72,33 @@ all_gone() {
         is_refused 408 "9110 15.5.9"
     [ "$((SECONDS - started))" -lt 8 ]
 }
+
+# The pace counts, not the whole time: 40 bytes in four seconds.
+@test "takes a body that comes at a good pace for longer than it may stall" {
+    start_server --stall-timeout 2 --min-rate 1 seen:app
+    [ "$({ printf 'POST / HTTP/1.0\r\nContent-Length: 40\r\n\r\n' && for _ in {1..40}; do printf x && sleep 0.1; done; } | raw | statuses)" = "200" ]
+}
+
+# A thousand bytes at once would be good for a hundred seconds.
+@test "gives a body no more time for bytes that came fast than it may stall" {
+    start_server --stall-timeout 1 --min-rate 10 seen:app
+    { printf 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n' && printf '%01000d' 0; } | is_refused 408 "9110 15.5.9"
+}
+
+@test "leaves a client that reads nothing of its response" {
+    start_server --stall-timeout 1 large_or_held:app
+    before=$(descriptors "$server_pid")
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    printf 'GET /large HTTP/1.0\r\n\r\n' >&6
+    read -r -t 10 line <&6
+    eventually all_gone "$before"
+    [ "$(tail -n 1 <&6)" != "done" ]
+}
+
+@test "waits for a client that reads at a good pace for longer than it may stall" {
+    start_server --stall-timeout 2 large_or_held:app
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    printf 'GET /large HTTP/1.0\r\n\r\n' >&6
+    last=$({ for _ in {1..20}; do head -c 1000000 && sleep 0.2; done && cat; } <&6 | tail -n 1)
+    [ "$last" = "done" ]
+}

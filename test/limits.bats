@@ -257,6 +257,15 @@ sleeps_while_fails() {
     stop_server
 }
 
+# To show a traceback Python opens files.
+@test "outlives a failure of the application while every descriptor is taken, with --no-fork" {
+    altered room:1
+    start_server --no-fork broken:app
+    [ "$(curl -s -m 10 -o /dev/null -w '%{http_code}' "$url")" = "500" ]
+    [ "$(curl -s -m 10 -o /dev/null -w '%{http_code}' "$url")" = "500" ]
+    grep -q "GET / HTTP/1.1 failed" "$stderr"
+}
+
 @test "sleeps while there is no descriptor for those who wait" {
     sleeps_while_fails accept EMFILE
 }

@@ -63,6 +63,42 @@ begin() {
     for name in input errors file_wrapper; do grep -q "^wsgi\.$name=<" <<<"$body"; done
 }
 
+# PEP 3333: SCRIPT_NAME is where the application is, PATH_INFO what is left of the path; either may be empty.
+@test "mounts the application below --root-path, and tells it so" {
+    start_server --root-path /one/two environ_repr:app
+    for path in /one/two /one/two/ /one/two/three%2Ffour '/%6Fne/two/five?/one'; do
+        get "$path"
+        shows "SCRIPT_NAME='/one/two'"
+        grep -a "^PATH_INFO=" <<<"$body" >>"$answer.paths"
+    done
+    [ "$(tr '\n' ' ' <"$answer.paths")" = "PATH_INFO='' PATH_INFO='/' PATH_INFO='/three/four' PATH_INFO='/five' " ]
+}
+
+@test "has nothing outside of --root-path" {
+    start_server --root-path /one/two environ_repr:app
+    for path in / /one /one/twofold /one/tw /two /ONE/two //one/two '/?/one/two'; do
+        printf 'GET %s HTTP/1.1\r\nHost: a\r\n\r\n' "$path" | is_refused 404 "9110 15.5.5"
+    done
+}
+
+# RFC 9112 3.2.2, 3.2.4: the path in an absolute-form; a server as a whole.
+@test "mounts the application for the other forms of a target, too" {
+    start_server --root-path /one environ_repr:app
+    get http://b/one/two
+    shows "PATH_INFO='/two'"
+    exchange 'OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+    shows "PATH_INFO=''"
+    shows "REQUEST_URI='*'"
+}
+
+# PEP 3333: native strings, of characters that latin-1 has, as in PATH_INFO.
+@test "tells a --root-path beyond ASCII as it tells such a path" {
+    start_server --root-path /é environ_repr:app
+    get /%C3%A9/%C3%A9
+    shows "SCRIPT_NAME='/Ã©'"
+    shows "PATH_INFO='/Ã©'"
+}
+
 # PEP 3333: native strings, of characters that latin-1 has.
 @test "gives the application nothing but str for what comes from the request" {
     start_server environ_repr:app
@@ -429,6 +465,25 @@ RETURNS
     has "Connection: close"
     [ "$(grep -c -i '^Connection' <<<"$head")" -eq 1 ]
     body_is body
+}
+
+@test "serves what PEP 3333 allows with --validate" {
+    start_server --validate echo:app
+    [ "$(curl -sf -m 10 "$url" -d one)" = "one" ]
+    [ "$(curl -sf -m 10 "$url" -w '%{http_code}')" = "200" ]
+    curl -sf -m 10 -o "$answer" --head "$url"
+    [ ! -s "$stderr" ]
+}
+
+# A response without a Content-Type, which is none of the server's business else.
+@test "tells what PEP 3333 does not allow with --validate, and answers 500" {
+    start_server --validate as_asked:app
+    get '/body?status=200+OK'
+    status_is "500 Internal Server Error"
+    grep -q '^AssertionError: .*Content-Type' "$stderr"
+    restart as_asked:app
+    get '/body?status=200+OK'
+    status_is "200 OK"
 }
 
 @test "passes the validator of wsgiref" {
