@@ -100,6 +100,7 @@ class Limits:
     graceful_timeout_s = 30.0  # for what is in flight when the server is told to stop
     moment_s = 0.1  # before the system is asked again for what it refused
     likely_s = 0.02  # a child waits in recv so long, then polls: a busy client costs one call, not two
+    share = 0.125  # of those who may be asked to give way is asked at once
     fresh_s = 0.25  # nobody is asked to give way before: first bytes may be on their way
     block_bytes = 32768  # of one read: glibc tidies its whole heap when it frees twice as much
     remembered_names = 1024  # of fields; a thousand clients use fifty
@@ -811,8 +812,9 @@ def converse(sock: socket.socket, environ: Environ, site: Site, block: Any = Non
     head: Optional[bytes] = None
     try:
         while True:
-            if connection.ahead and not block:  # pipelined: others have their turn before it
-                yield WRITING, site.limits.stall_timeout_s
+            # Pipelined: others have their turn before it.
+            if connection.ahead and not block and not (yield WRITING, site.limits.stall_timeout_s):
+                return
             likely = connection.ahead or block or not request  # recv may wait where it may block
             head = read_head(connection, head) if likely else None
             while head is None and request:
@@ -902,8 +904,9 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[None]:
     else:
         blocks = yield CALL, request, run, iter, blocks
         while not extent:
-            if not connection.block:  # others have their turn before each block
-                yield WRITING, connection.limits.stall_timeout_s
+            # Others have their turn before each block.
+            if not connection.block and not (yield WRITING, connection.limits.stall_timeout_s):
+                raise ClientGone
             block = yield CALL, request, run, next, blocks, end
             if response.spool:
                 yield from send_spool(response)
@@ -1035,11 +1038,13 @@ class Loop:
                 earliest = min((wait.deadline for wait in self.waits.values()), default=NEVER)
                 self.next = max(earliest, now + self.SCAN_S)
 
-    def dismiss(self, most: int, highest: int, instant: float) -> None:
-        """Ask up to `most` who give way by that instant to go, the first first, up to rank `highest`."""
+    def dismiss(self, share: float, highest: int, instant: float) -> bool:
+        """Ask a share of those to go who give way by that instant, the first first, up to rank
+        `highest`; return whether there was one."""
         able = [w for w in self.waits.values() if 0 < w.gives[0] <= highest and w.gives[1] <= instant]
-        for wait in sorted(able, key=lambda wait: wait.gives)[:most]:
+        for wait in sorted(able, key=lambda wait: wait.gives)[: math.ceil(share * len(able))]:
             wait.resume(False)
+        return bool(able)
 
 
 # ---- scoreboard: what every child is at, in memory that outlives it --------------------------
@@ -1316,15 +1321,15 @@ class Parent:
         self.asked &= able  # the others have moved on
         if self.asked == able:  # who was asked may have been busy
             self.asked = set()
-        for wait in sorted(able - self.asked)[: len(able) // 8 + 1]:
+        for wait in sorted(able - self.asked)[: math.ceil(self.limits.share * len(able))]:
             self.asked.add(wait)
             os.kill(wait[2], signal.SIGURG)  # ignored by default: harmless to whatever else it meets
         self.paused = True
         for listener in self.listeners:
             self.loop.wait(listener.sock, NOTHING, self.listen, NEVER)
         # What the system refused, it does not say when it can grant; children do not say what they wait for.
-        self.loop.wait(self, NOTHING, self.listen, now + self.limits.moment_s)
-        self.loop.dismiss(1, WRITING, now)
+        again = 0.0 if self.loop.dismiss(self.limits.share, WRITING, now) else self.limits.moment_s
+        self.loop.wait(self, NOTHING, self.listen, now + again)
 
     def spawn(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
         """Fork a child for the connection. Raises OSError where the system refuses."""
@@ -1453,7 +1458,7 @@ class Parent:
         for descriptor in self.open:
             os.close(descriptor)
         self.open = []
-        self.loop.dismiss(len(self.loop.waits), SILENT, NEVER)
+        self.loop.dismiss(1, SILENT, NEVER)
         deadline = time.monotonic() + self.limits.graceful_timeout_s
         self.loop.wait("drain", NOTHING, lambda _: self.cut(), deadline)
 
@@ -1602,6 +1607,8 @@ def start(arguments: Optional[Sequence[str]]) -> int:
     if fork and threads and threads.active_count() > 1:
         say("the application started threads at import: they do not exist in the children that serve")
     listeners = listen(found.bind, limits.backlog)
+    import traceback  # noqa: F401  # now: report() may find no descriptor left to load it with
+
     site = Site(app, limits, found.root_path, fork)
     site.talks = found.verbose or sys.stderr.isatty()
     status = Parent(site, listeners, fork).run()
