@@ -603,7 +603,7 @@ class Site:
         self.limits = limits
         self.board = Scoreboard(limits.max_children)
         self.environ: Environ = {
-            "SCRIPT_NAME": root.encode().decode("latin-1"),
+            "SCRIPT_NAME": os.fsencode(root).decode("latin-1"),
             "SERVER_SOFTWARE": "webserver.py/" + __version__,
             "wsgi.version": (1, 0),
             "wsgi.errors": sys.stderr,
@@ -1573,7 +1573,7 @@ def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
     found = parser.parse_args(arguments)
     if found.app is not None and found.module is not None:
         raise UsageError("the application is named twice")
-    if not re.fullmatch(r"(/[^/?#]+)*", found.root_path):
+    if not re.fullmatch(r"(/[^/?#\x00-\x20\x7f]+)*", found.root_path):
         raise UsageError(f"--root-path: /PATH, without a slash at its end, not {found.root_path}")
     limits = Limits()
     for option, name, metavar, _ in OPTIONS:

@@ -139,7 +139,7 @@ shown() {
     for value in -1 nan inf; do misused --keep-alive "--keep-alive=$value"; done
     for value in 0 x; do misused --stall-timeout "--stall-timeout=$value"; done
     for value in 0 1.5; do misused --min-rate "--min-rate=$value"; done
-    for value in one / /one/ //one '/one?' '/one#two'; do misused --root-path "--root-path=$value"; done
+    for value in one / /one/ //one '/one?' $'/one\ntwo' '/one#two'; do misused --root-path "--root-path=$value"; done
 }
 
 @test "refuses an address that is none" {
