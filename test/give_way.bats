@@ -49,6 +49,7 @@ answers_among() {
 @test "lets an idle connection give way" {
     start_with_room 1
     keep_open 6
+    eventually waits
     answers_another
     [ "$(cat <&6)" = "" ]
 }

@@ -88,6 +88,8 @@ naps() {
     printf 'GET / HTTP/1.1\r\nHost: a\r\n' >&6
     kill -TERM "$server_pid"
     eventually refused
+    run read -r -t 1 <&6
+    [ "$status" -gt 128 ] # it waits
     printf '\r\n' >&6
     done_on 6
     ends_well

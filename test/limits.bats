@@ -144,10 +144,45 @@ sleeps_while_fails() {
     done_on 6
 }
 
+# A child hears nothing between its mark on the scoreboard and its wait.
+@test "asks again who was asked and did not hear" {
+    launch=("$PYTHON" -c 'import os, runpy, sys
+kill, os.kill = os.kill, lambda *_: setattr(os, "kill", kill)
+sys.argv[:] = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")')
+    start_server --keep-alive 60 --max-children 1 latch:app
+    keep_open 6
+    eventually waits
+    [ "$(curl -s -m 10 "$url")" = "done" ]
+}
+
+@test "asks another when the one that it has asked does not go" {
+    start_server --max-children 2 latch:app
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    eventually has_children 1
+    child=$(children "$server_pid")
+    kill -STOP "$child"
+    exec 7<>"/dev/tcp/127.0.0.1/$port"
+    [ "$(curl -s -m 8 "$url")" = "done" ]
+    kill -CONT "$child"
+}
+
+@test "leaves a client alone that is in time, whoever sends the signal to give way" {
+    altered fresh_s=60
+    start_server latch:app
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    eventually has_children 1
+    eventually waits
+    kill -URG "$(children "$server_pid")"
+    ask 6
+    done_on 6
+}
+
 @test "leaves a request alone that meets the signal to give way" {
     start_server latch:app
     exec 5<>"$LATCH"
     keep_open 6
+    eventually waits
     env printf 'GET /wait HTTP/1.1\r\nHost: a\r\n\r\n' >&6
     eventually arrived 1
     kill -URG "$(cat "$LATCH.arrived")"
@@ -155,8 +190,9 @@ sleeps_while_fails() {
     done_on 6
 }
 
-# The head, which could have said that the connection closes, is sent by then.
+# The head, which could have said that the connection closes, is sent by then. Nobody is asked for a minute.
 @test "lets no connection go idle whose response had begun when others came to wait" {
+    altered moment_s=60
     start_server --keep-alive 60 --max-children 1 stream:app
     exec 5<>"$LATCH" 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET /wait HTTP/1.1\r\nHost: a\r\n\r\n' >&6
@@ -180,6 +216,20 @@ sleeps_while_fails() {
 @test "answers a request that has arrived unread before its connection gives way" {
     start_server --keep-alive 60 --max-children 1 latch:app
     keep_open 6
+    eventually waits
+    child=$(children "$server_pid")
+    kill -STOP "$child"
+    ask 6
+    run curl -s -m 1 "$url"
+    kill -CONT "$child"
+    done_on 6
+}
+
+@test "answers a first request that has arrived unread before its connection gives way" {
+    start_server --max-children 1 latch:app
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    eventually has_children 1
+    eventually waits
     child=$(children "$server_pid")
     kill -STOP "$child"
     ask 6

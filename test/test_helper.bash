@@ -189,6 +189,12 @@ keep_open() {
     done_on "$1"
 }
 
+# waits  succeeds when the server's one child waits for its client in poll, as its stack says, which USR1 shows: for a
+# moment after a response it waits in recv, and can not be asked to give way. A server of one process can at once.
+waits() {
+    ! forks || { kill -USR1 "$(children "$server_pid")" && grep -q ' in wait$' "$stderr"; }
+}
+
 # arrived N  succeeds when so many requests have come to the application, where the latch holds them.
 arrived() {
     [ "$(grep -c . "$LATCH.arrived" 2>/dev/null)" = "$1" ]
