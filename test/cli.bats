@@ -136,7 +136,7 @@ shown() {
     misused --app --app
     for value in x 0 1.5 ''; do misused --max-children "--max-children=$value"; done
     misused --backlog --backlog=x
-    for value in -1 nan inf; do misused --keep-alive "--keep-alive=$value"; done
+    for value in -1 nan inf 10000000; do misused --keep-alive "--keep-alive=$value"; done
     for value in 0 x; do misused --stall-timeout "--stall-timeout=$value"; done
     for value in 0 1.5; do misused --min-rate "--min-rate=$value"; done
     for value in one / /one/ //one '/one?' $'/one\ntwo' '/one#two'; do misused --root-path "--root-path=$value"; done

@@ -34,8 +34,10 @@ all_gone() {
 }
 
 @test "closes an idle connection after a while, without a further answer" {
-    start_server --keep-alive 1 seen:app
+    start_server --keep-alive 0.2 seen:app
+    started=$SECONDS
     answer=$(printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\n' | raw)
+    [ "$((SECONDS - started))" -lt 5 ]
     [ "$(echo "$answer" | statuses)" = "200" ]
 }
 

@@ -163,6 +163,23 @@ setup() {
     [ "$(sed -n "s/^REQUEST_URI='.\(.*\)'$/\1/p" <<<"$answers" | tr '\n' ' ')" = "$(echo {1..100}) " ]
 }
 
+# The server knows a head again that repeats the last one.
+@test "answers a request that is repeated, in one packet and with another behind it" {
+    for _ in 1 2 3; do printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'; done >"$BATS_TEST_TMPDIR/requests"
+    printf 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n' >>"$BATS_TEST_TMPDIR/requests"
+    [ "$(raw <"$BATS_TEST_TMPDIR/requests" | statuses)" = "200 200 200 200" ]
+}
+
+@test "waits for the rest of a head whose first part is as long as the last head" {
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\n' >&6
+    while read -r -t 10 line <&6 && [ "$line" != "body=b''" ]; do :; done
+    env printf 'GET /other HTTP/1.1\r\nHost: ' >&6
+    run read -r -t 1 <&6
+    printf 'a\r\nConnection: close\r\n\r\n' >&6
+    [ "$(statuses <&6)" = "200" ]
+}
+
 # RFC 9112 9.3.2
 @test "answers the first request when the second is refused" {
     [ "$(printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n' | raw | statuses)" = "200 400" ]

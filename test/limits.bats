@@ -123,7 +123,9 @@ sleeps_while_fails() {
     start_server --keep-alive 60 --max-children 1 latch:app
     exec 5<>"$LATCH" 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET /wait HTTP/1.1\r\nHost: a\r\n\r\n' >&6
-    eventually arrived 1
+    echo >&5 && done_on 6
+    printf 'GET /wait HTTP/1.1\r\nHost: a\r\n\r\n' >&6
+    eventually arrived 2
     run curl -s -m 1 "$url"
     echo >&5
     while read -r -t 10 line <&6 && [ "$line" != $'Connection: close\r' ]; do :; done
@@ -174,6 +176,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")')
     eventually has_children 1
     eventually waits
     kill -URG "$(children "$server_pid")"
+    run read -r -t 1 <&6
+    [ "$status" -gt 128 ] # it waits
     ask 6
     done_on 6
 }
