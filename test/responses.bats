@@ -72,6 +72,16 @@ made_more_than() {
 }
 
 # An empty chunk would be the last.
+# The server remembers how it framed the last response to the same request.
+@test "frames each response as it is, whatever the one before to the same request was" {
+    start_server turns:app
+    request='GET / HTTP/1.1\r\nHost: a\r\n\r\n'
+    exchange "$request$request$request$request${request}GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    [ "$(statuses <"$answer")" = "200 200 201 200 200 200" ]
+    framing=$(LC_ALL=C tr -d '\r' <"$answer" | sed -n -e 's/^Content-Length: //p' -e 's/^Transfer-Encoding: //p' | tr '\n' ' ')
+    [ "$framing" = "4 6 6 chunked 4 6 " ]
+}
+
 @test "sends no chunk for an empty block" {
     start_server as_asked:app
     exchange "GET //one///two/?status=200+OK HTTP/1.1\r\nHost: a\r\n\r\n$next"
