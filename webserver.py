@@ -89,7 +89,8 @@ class Limits:
     # How long it may take.
     header_timeout_s = 10.0  # for a whole head, however it is cut
     keep_alive_s = 5.0  # for the next request on an idle connection
-    stall_timeout_s = 10.0  # that a body, or a client who reads, may be behind the rate below
+    stall_timeout_s = 10.0  # that a body may be behind the rate below
+    send_timeout_s = 60.0  # that a client who reads may be: its window opens in large steps
     rate_bytes_per_s = 1024  # slower than a modem is an attack
     linger_s = 2.0  # for a client to read its refusal
     linger_bytes = 1 << 20  # drained meanwhile
@@ -103,6 +104,7 @@ class Limits:
     share = 0.125  # of those who may be asked to give way is asked at once
     fresh_s = 0.25  # nobody is asked to give way before: first bytes may be on their way
     block_bytes = 32768  # of one read: glibc tidies its whole heap when it frees twice as much
+    unsent_bytes = 65536  # in the kernel, for one client
     remembered_names = 1024  # of fields; a thousand clients use fifty
     remembered_heads = 1024  # of responses
 
@@ -111,7 +113,7 @@ class Limits:
         at once when it is idle, else a moment after it fell behind what its state allows."""
         if state == IDLE:
             return 0.0
-        whole = self.header_timeout_s if state <= HEADING else self.stall_timeout_s
+        whole = {BODY: self.stall_timeout_s, WRITING: self.send_timeout_s}.get(state, self.header_timeout_s)
         return time.monotonic() + timeout - whole + self.fresh_s
 
 
@@ -247,31 +249,32 @@ class Connection:
     def send(self, data: bytes, sent: int = 0) -> Steps[None]:
         """Send `data`, but for the bytes `sent` already, as the client reads it. Raises ClientGone,
         also for one who reads too slowly."""
-        rest, deadline = memoryview(data)[sent:], self.later()
+        stall_s = self.limits.send_timeout_s
+        rest, deadline = memoryview(data)[sent:], self.later(stall_s)
         while rest:
             count = self.attempt(self.sock.send, rest)
             if count:
-                rest, deadline = rest[count:], self.later(deadline, count)
+                rest, deadline = rest[count:], self.later(stall_s, deadline, count)
             elif not (yield WRITING, deadline - time.monotonic()):
                 raise ClientGone
 
     def send_file(self, file: int, offset: int, count: int) -> Steps[None]:
         """Send `count` bytes of a regular file, from `offset`, without reading them here."""
-        deadline = self.later()
+        stall_s = self.limits.send_timeout_s
+        deadline = self.later(stall_s)
         while count:
             sent = self.attempt(os.sendfile, self.sock.fileno(), file, offset, count)
             if sent:
-                offset, count, deadline = offset + sent, count - sent, self.later(deadline, sent)
+                offset, count, deadline = offset + sent, count - sent, self.later(stall_s, deadline, sent)
             elif sent == 0:
                 raise EOFError("the file became shorter while it was sent")
             elif not (yield WRITING, deadline - time.monotonic()):
                 raise ClientGone
 
-    def later(self, deadline: float = NEVER, moved: int = 0) -> float:
+    def later(self, stall_s: float, deadline: float = NEVER, moved: int = 0) -> float:
         """Return the deadline of a transfer: each byte puts it off by what the slowest rate takes for
         it, and never beyond one stall."""
-        limits = self.limits
-        return min(time.monotonic() + limits.stall_timeout_s, deadline + moved / limits.rate_bytes_per_s)
+        return min(time.monotonic() + stall_s, deadline + moved / self.limits.rate_bytes_per_s)
 
     def linger(self) -> Steps[None]:
         """Half-close, then drain for a while: closing on unread bytes resets the connection, and
@@ -442,7 +445,8 @@ def gather_head(connection: Connection) -> Steps[bytes]:
         size = end if end >= 0 else len(data)
         if STRAY.search(data, max(0, seen - 1), size):
             raise fault(data.decode("latin-1"))
-        if size > limits.request_line_bytes and data.find(b"\r\n", 0, limits.request_line_bytes) < 0:
+        longest = limits.request_line_bytes + 2
+        if size >= longest and data.find(b"\r\n", 0, longest) < 0:
             raise excess(414, "a request-line", limits.request_line_bytes)
         if size > limits.head_bytes:
             raise excess(431, "a head", limits.head_bytes)
@@ -491,7 +495,7 @@ class Body:
         self.limits = connection.limits
         self.buffer = bytearray(connection.ahead)
         self.spool = Spool(self.limits.memory_bytes)
-        self.deadline = connection.later()
+        self.deadline = connection.later(self.limits.stall_timeout_s)
 
     def read(self, request: Request) -> Steps[BinaryIO]:
         """Return the body as a file, at its start. Raises HTTPError, ClientGone."""
@@ -514,7 +518,7 @@ class Body:
         except TimeoutError:
             rule = f"a body brings {self.limits.rate_bytes_per_s} bytes a second (RFC 9110 15.5.9)"
             raise HTTPError(408, rule) from None
-        self.deadline = self.connection.later(self.deadline, len(more))
+        self.deadline = self.connection.later(self.limits.stall_timeout_s, self.deadline, len(more))
         if not more:  # a body that ends early is never shown as a whole one (RFC 9112 8)
             raise ClientGone
         self.buffer += more
@@ -581,7 +585,7 @@ class FileWrapper:
     def extent(self) -> Optional[Tuple[int, int, int]]:
         """Return descriptor, offset and bytes left of a regular file, None for anything else: what
         is read from a GzipFile is not what its descriptor gives."""
-        if not isinstance(getattr(self.file, "raw", self.file), io.FileIO):
+        if type(getattr(self.file, "raw", self.file)) is not io.FileIO:  # a subclass may read otherwise
             return None
         try:
             file, offset = self.file.fileno(), self.file.tell()
@@ -708,13 +712,14 @@ HEADS: Dict[Any, Head] = {}  # by status and headers: an application repeats its
 class Response:
     """One response: start_response and write for the application, framing for the wire."""
 
-    __slots__ = ("begun", "bodiless", "chunked", "close", "connection", "head", "left", "request", "spool")
+    __slots__ = "begun bodiless chunked close connection excess head left request spool".split()
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self.connection = connection
         self.request = request
         self.head: Optional[Head] = None  # what start_response was told
         self.begun = False  # the head is on its way
+        self.excess = False  # there is more than the Content-Length says
         self.spool: Optional[Spool] = None  # what write() may not send at once
 
     def start(self, status: str, headers: List[Tuple[str, str]], exc_info: Optional[ExcInfo] = None) -> Any:
@@ -786,9 +791,10 @@ class Response:
         if self.chunked:
             return b"%b%x\r\n%b\r\n" % (head, len(data), data)
         if self.left is not None:
-            if len(data) > self.left:
-                say(f"{self.request.line!r}: what exceeds its Content-Length is cut off")
-                data = data[: self.left]
+            if len(data) > self.left and not self.excess:
+                say(f"{self.request.line.decode()}: what exceeds its Content-Length is cut off")
+                self.excess = True
+            data = data[: self.left]
             self.left -= len(data)
         return head + data if head else data
 
@@ -813,7 +819,7 @@ def converse(sock: socket.socket, environ: Environ, site: Site, block: Any = Non
     try:
         while True:
             # Pipelined: others have their turn before it.
-            if connection.ahead and not block and not (yield WRITING, site.limits.stall_timeout_s):
+            if connection.ahead and not block and not (yield WRITING, site.limits.send_timeout_s):
                 return
             likely = connection.ahead or block or not request  # recv may wait where it may block
             head = read_head(connection, head) if likely else None
@@ -834,7 +840,8 @@ def converse(sock: socket.socket, environ: Environ, site: Site, block: Any = Non
             del body  # an idle connection holds none
             if not goes_on:
                 break
-        if connection.ahead or connection.attempt(sock.recv, 1, socket.MSG_DONTWAIT):
+        # A client that has not said close may be sending on.
+        if request.persistent or connection.ahead or connection.attempt(sock.recv, 1, socket.MSG_DONTWAIT):
             yield from connection.linger()
     except HTTPError as error:
         if site.talks and error.status != 500:
@@ -905,7 +912,7 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[None]:
         blocks = yield CALL, request, run, iter, blocks
         while not extent:
             # Others have their turn before each block.
-            if not connection.block and not (yield WRITING, connection.limits.stall_timeout_s):
+            if not connection.block and not (yield WRITING, connection.limits.send_timeout_s):
                 raise ClientGone
             block = yield CALL, request, run, next, blocks, end
             if response.spool:
@@ -916,7 +923,7 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[None]:
                 raise TypeError(f"the application yielded {type(block).__name__}, not bytes (PEP 3333)")
             if block:
                 yield from connection.send(response.framed(block))
-            if response.begun and response.bodiless:
+            if response.excess or (response.begun and response.bodiless):
                 break
     yield from connection.send(response.framed(b"", 0))
     if response.left:
@@ -969,6 +976,8 @@ def advance(conversation: Steps[Any], ready: Any, call: Callable[..., Any]) -> O
         while event[0] == CALL:
             try:
                 value = call(*event[1:])
+            except GeneratorExit as error:  # thrown as it is, it would close the conversation
+                event = conversation.throw(RuntimeError(repr(error)))
             except BaseException as error:
                 event = conversation.throw(error)
             else:
@@ -1086,7 +1095,10 @@ class Listener:
 
     def __init__(self, sock: socket.socket, name: str) -> None:
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit these
+        unsent = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+        if unsent:  # else a slow reader's socket takes megabytes at once, and then nothing for minutes
+            sock.setsockopt(socket.IPPROTO_TCP, unsent, Limits.unsent_bytes)
         self.sock = sock
         self.name = f"[{name}]" if ":" in name else name
         self.port: int = sock.getsockname()[1]
@@ -1159,8 +1171,11 @@ class Child:
         self.sock = sock
         self.memory = parent.site.board.memory
         self.at = at  # its slot
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            sock.setsockopt(socket.SOL_SOCKET, option, LIKELY)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, LIKELY)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, LIKELY)
+        except OSError:  # the client has left, or this system's timeval is another
+            sock.setblocking(False)
 
     def wait(self, state: int, timeout: float) -> bool:
         """Return True when the socket is ready, False after `timeout` seconds or when told to go."""
@@ -1191,13 +1206,19 @@ class Child:
             self.line = request.line
             self.parent.site.board.note(self.at, self.line)
         self.memory[self.at] = CALL
-        if call is next and os.getppid() != self.parent.pid and not self.orphan:
-            self.orphan = True  # and nobody else is left to cut an endless stream
-            signal.alarm(math.ceil(self.parent.limits.graceful_timeout_s))
+        self.heed_parent()
         return run(call, *arguments)
+
+    def heed_parent(self) -> None:
+        """Where the parent is dead, take no further request, and set a term to what is under way."""
+        if os.getppid() != self.parent.pid and not self.orphan:
+            self.orphan = True
+            self.memory[0] = 1
+            signal.alarm(math.ceil(self.parent.limits.graceful_timeout_s))  # nobody else is left to cut it
 
     def block(self, steps: Steps[Any]) -> None:
         """Run `steps` to its end."""
+        self.heed_parent()
         event = advance(steps, None, self.call)
         while event:
             event = advance(steps, self.wait(*event), self.call)
@@ -1254,6 +1275,7 @@ class Parent:
         ours, theirs = socket.socketpair()
         site = Site(hello, self.limits, "", True)
         child = Child(self, ours, self.slots[-1])
+        child.orphan = True  # has no parent to heed
         conversation = converse(ours, site.connection_environ(self.listeners[0], ("", 0)), site, child.block)
         with ours, theirs:
             for _ in range(20):  # CPython specializes what ran a few times
@@ -1487,7 +1509,8 @@ OPTIONS = (  # option, attribute of Limits, metavar, help
     ("--backlog", "backlog", "N", "connections that may wait in the kernel's queue"),
     ("--header-timeout", "header_timeout_s", "S", "seconds in which the head of a request arrives"),
     ("--keep-alive", "keep_alive_s", "S", "seconds that an idle connection waits for its next request"),
-    ("--stall-timeout", "stall_timeout_s", "S", "seconds that a client may be behind --min-rate"),
+    ("--stall-timeout", "stall_timeout_s", "S", "seconds that a body may be behind --min-rate"),
+    ("--send-timeout", "send_timeout_s", "S", "seconds that a client who reads may be behind --min-rate"),
     ("--min-rate", "rate_bytes_per_s", "BYTES", "bytes a second that a client sends of a body, or reads"),
     ("--graceful-timeout", "graceful_timeout_s", "S", "seconds that requests in flight have at the end"),
     ("--max-body", "body_bytes", "BYTES", "the largest body of a request"),

@@ -94,7 +94,7 @@ make_file() {
 }
 
 @test "leaves a client that reads nothing of its response" {
-    start_server --stall-timeout 1 large_or_held:app
+    start_server --send-timeout 1 large_or_held:app
     before=$(descriptors "$server_pid")
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET /large HTTP/1.0\r\n\r\n' >&6
@@ -104,7 +104,7 @@ make_file() {
 }
 
 @test "waits for a client that reads at a good pace for longer than it may stall" {
-    start_server --stall-timeout 2 large:app
+    start_server --send-timeout 2 large:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET / HTTP/1.0\r\n\r\n' >&6
     last=$({ for _ in {1..20}; do head -c 1000000 && sleep 0.2; done && cat; } <&6 | tail -n 1)
@@ -113,7 +113,7 @@ make_file() {
 
 @test "waits for a client that reads a file at a good pace for longer than it may stall" {
     make_file
-    start_server --stall-timeout 2 sends_file:app
+    start_server --send-timeout 2 sends_file:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET /file HTTP/1.0\r\n\r\n' >&6
     last=$({ for _ in {1..20}; do head -c 1000000 && sleep 0.2; done && cat; } <&6 | tail -n 1)
@@ -122,7 +122,7 @@ make_file() {
 
 @test "leaves a client that reads nothing of its file" {
     make_file
-    start_server --stall-timeout 1 sends_file:app
+    start_server --send-timeout 1 sends_file:app
     before=$(descriptors "$server_pid")
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET /file HTTP/1.0\r\n\r\n' >&6

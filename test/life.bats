@@ -242,15 +242,29 @@ naps() {
     grep -qi '^connection: close' "$answer"
 }
 
-@test "cuts an endless response after its grace when it is killed with -9" {
+cut_after_grace() { # PATH
     start_server --graceful-timeout 1 endless:app
-    curl -sN -m 30 "$url" >"$answer" 3>&- & client=$!
+    curl -sN -m 30 "$url$1" >"$answer" 3>&- & client=$!
     eventually test -s "$answer"
     child=$(children "$server_pid")
     kill -KILL "$server_pid"
     server_pid=
     eventually gone "$child"
     wait_for "$client" || [ "$?" -eq 18 ] # curl: the end is missing
+}
+
+@test "cuts an endless response after its grace when it is killed with -9" {
+    cut_after_grace /
+}
+
+@test "cuts an endless response through write() after its grace when it is killed with -9" {
+    cut_after_grace /written
+}
+
+@test "leaves no child that a busy client keeps busy when it is killed with -9" {
+    start_server hello:app
+    "$PYTHON" "$repository/test/busy_client.py" "$port" "$server_pid"
+    server_pid=
 }
 
 @test "reaps the orphans that it inherits as PID 1" {

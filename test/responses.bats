@@ -206,6 +206,21 @@ made_more_than() {
     body_ends ''
 }
 
+@test "asks for no more where the Content-Length has come" {
+    start_server endless:app
+    [ "$(curl -s -m 10 "$url/short")" = "more" ]
+    eventually grep -q closed "$stdout"
+}
+
+# RFC 9112 9.6: a client that has not said close may be sending on, and the reset would destroy the answer.
+@test "drains what comes after a response that was the last" {
+    start_server as_asked:app
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    printf 'GET /body?status=200+OK&Connection=close HTTP/1.1\r\nHost: a\r\n\r\n' >&6
+    grep -q body <&6
+    for _ in 1 2 3; do printf 'GET / HTTP/1.1\r\n' >&6 && sleep 0.1; done
+}
+
 # RFC 9112 8: what is short of its length is incomplete, and the client can tell.
 @test "ends the connection where less than the Content-Length came" {
     start_server as_asked:app
@@ -237,7 +252,7 @@ made_more_than() {
 
 @test "answers with a plain 500 when the application fails before its first block" {
     start_server broken:app
-    for target in / /first; do
+    for target in /exit / /first; do
         exchange "GET $target HTTP/1.1\r\nHost: a\r\n\r\n$next"
         status_is "500 Internal Server Error"
         has "Connection: close"

@@ -1,0 +1,27 @@
+"""Ask on one connection again and again, kill the server's parent, and ask on.
+
+    python busy_client.py PORT PID
+
+Exit status 0: a response said that the connection closes, soon after the parent was killed.
+"""
+
+import os
+import signal
+import socket
+import sys
+
+
+def main():
+    port, pid = map(int, sys.argv[1:])
+    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+        for number in range(20000):
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            if b"\r\nConnection: close\r\n" in sock.recv(9999):
+                return None if number > 100 else "the connection closes too early"
+            if number == 100:
+                os.kill(pid, signal.SIGKILL)
+    return "it is served for ever"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
