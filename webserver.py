@@ -944,13 +944,13 @@ def send_spool(response: Response) -> Steps[None]:
 
 def report(head: bytes, error: BaseException) -> None:
     """Show a failure on stderr, below the request-line that met it."""
-    import traceback  # takes 10 ms, and healthy applications never need it
-
     line = head.split(b"\r", 1)[0].decode("latin-1")
     try:
+        import traceback  # takes 10 ms, and healthy applications never need it
+
         lines = traceback.format_exception(type(error), error, error.__traceback__)
         say(f"{line} failed\n" + "".join(lines).rstrip("\n"))
-    except (MemoryError, RecursionError):
+    except Exception:  # no memory, stack or descriptor is left to show more
         say(f"{line} failed: {type(error).__name__}")
 
 
@@ -1630,8 +1630,6 @@ def start(arguments: Optional[Sequence[str]]) -> int:
     if fork and threads and threads.active_count() > 1:
         say("the application started threads at import: they do not exist in the children that serve")
     listeners = listen(found.bind, limits.backlog)
-    import traceback  # noqa: F401  # now: report() may find no descriptor left to load it with
-
     site = Site(app, limits, found.root_path, fork)
     site.talks = found.verbose or sys.stderr.isatty()
     status = Parent(site, listeners, fork).run()

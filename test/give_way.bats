@@ -88,7 +88,7 @@ answers_among() {
 }
 
 @test "lets who is idle give way before who has sent nothing" {
-    start_with_room 2 fresh_s=0
+    start_with_room 2 fresh_s=0 moment_s=1
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     keep_open 7
     answers_another
@@ -98,7 +98,7 @@ answers_among() {
 }
 
 @test "lets who has sent nothing give way before an unfinished head" {
-    start_with_room 2 fresh_s=0
+    start_with_room 2 fresh_s=0 moment_s=1
     exec 6<>"/dev/tcp/127.0.0.1/$port" 7<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET / HTTP/1.1\r\nHost' >&6
     answers_another
@@ -108,7 +108,7 @@ answers_among() {
 }
 
 @test "lets an unfinished head give way before an unfinished body" {
-    start_with_room 2 fresh_s=0
+    start_with_room 2 fresh_s=0 moment_s=1
     exec 6<>"/dev/tcp/127.0.0.1/$port" 7<>"/dev/tcp/127.0.0.1/$port"
     printf 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhell' >&6
     printf 'GET / HTTP/1.1\r\nHost' >&7
@@ -119,7 +119,7 @@ answers_among() {
 }
 
 @test "lets an unfinished body give way before a client that does not read" {
-    start_with_room 2 fresh_s=0
+    start_with_room 2 fresh_s=0 moment_s=1
     exec 6<>"/dev/tcp/127.0.0.1/$port" 7<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET /large HTTP/1.0\r\n\r\n' >&6
     printf 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhell' >&7
@@ -129,7 +129,7 @@ answers_among() {
 }
 
 @test "lets who has been behind for longest give way first" {
-    start_with_room 2 fresh_s=0
+    start_with_room 2 fresh_s=0 moment_s=1
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET / HTTP/1.1\r\nHost' >&6
     answers_another

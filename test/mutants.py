@@ -351,9 +351,9 @@ MUTANTS = [
     Mutant("one-a-moment", "only one client a moment gives way with --no-fork",
            "give_way: three clients for each place",
            ("Loop.dismiss", "math.ceil(share * len(able))", "1")),
-    Mutant("late-traceback", "what shows a failure is loaded when no descriptor may be left to load it",
+    Mutant("report-fails", "a failure that cannot be shown ends the server with --no-fork",
            "limits: outlives a failure",
-           ("start", "import traceback", "pass")),
+           ("report", "except Exception:", "except MemoryError:")),
 
     # ---- the child ----
     Mutant("no-lifeline", "children serve on when the parent is dead",
