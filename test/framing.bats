@@ -142,11 +142,22 @@ setup() {
 
 # RFC 9110 10.1.1
 @test "says no 100 Continue to HTTP/1.0, nor without a body" {
-    [ "$(printf 'POST / HTTP/1.0\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello' | raw | statuses)" = "200" ]
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    printf 'POST / HTTP/1.0\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n' >&6
+    run read -r -t 1 <&6
+    printf hello >&6
+    [ "$status" -gt 128 ]
+    [ "$(statuses <&6)" = "200" ]
     [ "$(printf 'GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n' | raw | statuses)" = "200" ]
 }
 
 # RFC 9110 10.1.1: the answer comes before the body.
+@test "says no 100 Continue where the body has come with the head" {
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    env printf 'PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\nhello' >&6
+    [ "$(statuses <&6)" = "200" ]
+}
+
 @test "says no 100 Continue to a request that it refuses" {
     printf 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\nExpect: 100-continue\r\n\r\n' | is_refused 413 "9110 15.5.14"
 }
@@ -188,6 +199,16 @@ setup() {
 # RFC 9112 9.6
 @test "answers nothing after Connection: close" {
     [ "$(printf 'GET / HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n' | raw | statuses)" = "200" ]
+}
+
+# RFC 9112 9.6: else a reset could overtake the last response. The second byte would meet it.
+@test "takes what a client still sends after Connection: close" {
+    altered linger_s=30
+    restart seen:app
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    env printf 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nmore' >&6
+    [ "$(statuses <&6)" = "200" ]
+    for _ in 1 2 3; do env printf x >&6; done
 }
 
 @test "refuses what it should of Content-Length" {

@@ -45,6 +45,16 @@ setup() {
     [ "$status" = 413 ]
 }
 
+# RFC 9112 9.6: else a reset could overtake the answer. The second byte would meet it.
+@test "takes what a refused client still sends" {
+    altered linger_s=30
+    restart seen:app
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    printf 'GET /#a HTTP/1.1\r\nHost: a\r\n\r\n' >&6
+    [ "$(statuses <&6)" = "400" ]
+    for _ in 1 2 3; do env printf x >&6; done
+}
+
 # RFC 9112 2.2
 @test "refuses a bare LF as the end of a line" {
     printf 'GET / HTTP/1.1\nHost: a\r\n\r\n' | is_refused 400 "9112 2.2"

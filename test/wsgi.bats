@@ -366,10 +366,10 @@ WAYS
         fails_plainly "$path"
         grep -E "^TypeError:.*[^A-Za-z]$word([^A-Za-z]|\$)" "$stderr" | grep -q bytes
     done <<'RETURNS'
-/none None(Type)?
-/str str
-/bytes bytes
-/int int
+/none returned None(Type)?
+/str returned str
+/bytes returned bytes
+/int returned int
 /list-of-str str
 /list-of-int int
 RETURNS
