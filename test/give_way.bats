@@ -135,6 +135,7 @@ answers_among() {
     answers_another
     exec 7<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET / HTTP/1.1\r\nHost' >&7
+    run read -r -t 1 <&7 # by then it can be asked, too
     answers_another
     [ "$(statuses <&6)" = "408" ]
     printf ': a\r\n\r\n' >&7 && done_on 7
