@@ -301,7 +301,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")')
 }
 
 @test "ends when its grace has passed although a client waits that nobody can be forked for" {
-    altered fork:EAGAIN:1000000:1
+    altered fork:EAGAIN:1000000:1 fresh_s=60 # or the first would give way
     start_server --graceful-timeout 1 hello:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET / HTTP/1.1\r\n' >&6

@@ -58,6 +58,7 @@ setup() {
 # RFC 9112 2.2
 @test "refuses a bare LF as the end of a line" {
     printf 'GET / HTTP/1.1\nHost: a\r\n\r\n' | is_refused 400 "9112 2.2"
+    printf 'GET / HTTP/1.1\r\nHost: a\n\r\n' | is_refused 400 "9112 2.2"
 }
 
 # RFC 9112 2.2
