@@ -108,14 +108,6 @@ class Limits:
     remembered_names = 1024  # of fields; a thousand clients use fifty
     remembered_heads = 1024  # of responses
 
-    def expendable(self, state: int, timeout: float) -> float:
-        """Return from when on a client who may wait `timeout` seconds more can be asked to give way:
-        at once when it is idle, else a moment after it fell behind what its state allows."""
-        if state == IDLE:
-            return 0.0
-        whole = {BODY: self.stall_timeout_s, WRITING: self.send_timeout_s}.get(state, self.header_timeout_s)
-        return time.monotonic() + timeout - whole + self.fresh_s
-
 
 # ---- errors: what ends an exchange, a connection or the program ------------------------------
 
@@ -210,6 +202,15 @@ def fault(head: str) -> HTTPError:
 IDLE, SILENT, HEADING, BODY, WRITING, CALL = 1, 2, 3, 4, 5, 6
 
 NEVER = float("inf")
+
+
+def expendable(limits: Limits, state: int, timeout: float) -> float:
+    """Return from when on a client who may wait `timeout` seconds more can be asked to give way: at
+    once when it is idle, else a moment after it fell behind what its state allows."""
+    if state == IDLE:
+        return 0.0
+    whole = {BODY: limits.stall_timeout_s, WRITING: limits.send_timeout_s}.get(state, limits.header_timeout_s)
+    return time.monotonic() + timeout - whole + limits.fresh_s
 
 
 class Connection:
@@ -322,7 +323,7 @@ class Request:
         self.frame(limits)
         options = members(environ.get("HTTP_CONNECTION", ""))
         self.persistent = "close" not in options and (self.minor > 0 or "keep-alive" in options)
-        self.framed: Tuple[Any, ...] = (None, None, ())  # the last response to it: head, length, framing
+        self.answered: Tuple[Any, ...] = (None, None, ())  # the last response to it: head, length, framing
 
     def add_fields(self, fields: List[Tuple[str, str]], limits: Limits) -> None:
         """Add the field lines to the environ, repeated ones joined in order (RFC 9110 5.3)."""
@@ -767,10 +768,10 @@ class Response:
         request, head, self.begun = self.request, self.head, True
         # What has arrived already is answered before the connection closes.
         leaving = self.connection.site.board.memory[0] and not self.connection.ahead
-        said, length, framing = request.framed
+        said, length, framing = request.answered
         if said is not head or length != known or leaving:  # a client that stays gets the same again
             framing = head.frame(request, known, leaving)
-            request.framed = head, known, framing
+            request.answered = head, known, framing
         lines: bytes
         lines, self.left, self.chunked, self.bodiless, self.close = framing
         return lines + (b"\r\n" if head.dated else date_line())
@@ -910,7 +911,7 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[None]:
         response.left = (response.left or 0) - count
     else:
         blocks = yield CALL, request, run, iter, blocks
-        while not extent:
+        while True:
             # Others have their turn before each block.
             if not connection.block and not (yield WRITING, connection.limits.send_timeout_s):
                 raise ClientGone
@@ -1096,9 +1097,10 @@ class Listener:
     def __init__(self, sock: socket.socket, name: str) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit these
-        unsent = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-        if unsent:  # else a slow reader's socket takes megabytes at once, and then nothing for minutes
-            sock.setsockopt(socket.IPPROTO_TCP, unsent, Limits.unsent_bytes)
+        try:  # else a slow reader's socket takes megabytes at once, and then nothing for minutes
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, Limits.unsent_bytes)
+        except (AttributeError, OSError):  # not everywhere
+            pass
         self.sock = sock
         self.name = f"[{name}]" if ":" in name else name
         self.port: int = sock.getsockname()[1]
@@ -1183,13 +1185,13 @@ class Child:
         poll.register(self.sock, select.POLLOUT if state == WRITING else select.POLLIN)
         if state <= SILENT:  # nothing is under way
             poll.register(lifeline, select.POLLIN)  # nothing but its end ever comes
-        expendable = self.parent.limits.expendable(state, timeout)
-        self.parent.site.board.mark(self.at, state, expendable)
+        since = expendable(self.parent.limits, state, timeout)
+        self.parent.site.board.mark(self.at, state, since)
         # After the mark: whoever set the flag sees one of the two.
         if (state == SILENT and self.asked) or (state == IDLE and self.memory[0]):
             return False
         try:
-            self.expendable = expendable
+            self.expendable = since
             ready = poll.poll(max(0.0, timeout * 1000))
             self.expendable = NEVER
         except GiveWay:
@@ -1270,8 +1272,8 @@ class Parent:
         return 0
 
     def rehearse(self) -> None:
-        """Serve the page to ourselves: what that warms, children find warm. (A sixth of their page
-        faults, an eighth of the time of a connection that brings one request.)"""
+        """Serve the page to ourselves: what that warms, children find warm. It is worth a twelfth of
+        the time of a connection that brings one request."""
         ours, theirs = socket.socketpair()
         site = Site(hello, self.limits, "", True)
         child = Child(self, ours, self.slots[-1])
@@ -1357,7 +1359,7 @@ class Parent:
         """Fork a child for the connection. Raises OSError where the system refuses."""
         slot, board = self.slots[-1], self.site.board
         board.note(slot, b"")
-        board.mark(slot, SILENT, self.limits.expendable(SILENT, self.limits.header_timeout_s))
+        board.mark(slot, SILENT, expendable(self.limits, SILENT, self.limits.header_timeout_s))
         date_line()  # once a second here, or once in each child
         pid = os.fork()
         if not pid:
@@ -1401,7 +1403,7 @@ class Parent:
                 if state <= SILENT and self.draining:
                     timeout = 0.0
                 events = WRITE if state == WRITING else READ
-                gives = state, self.limits.expendable(state, timeout)
+                gives = state, expendable(self.limits, state, timeout)
                 self.loop.wait(sock, events, resume, time.monotonic() + timeout, gives)
             else:
                 self.loop.forget(sock)
