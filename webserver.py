@@ -13,7 +13,7 @@ A connection is one *conversation*: a generator that reads straight down and nev
 It yields what it needs, and whoever runs it provides that and resumes it:
 
     (state, timeout)                    wait until the socket is ready, or for so many seconds
-    (CALL, request, run, call, ...)     hand back what run(call, ...) returns: the application is called
+    (CALL, connection, act)             hand back what act() returns: the application is called
 
                  listener
                     | accept
@@ -44,7 +44,6 @@ import mmap
 import os
 import re
 import select
-import selectors
 import signal
 import socket
 import stat
@@ -63,7 +62,7 @@ if TYPE_CHECKING:
     Steps = Generator[Tuple[Any, ...], Any, T]  # a part of a conversation, returning T
     Environ = Dict[str, Any]
     ExcInfo = Tuple[Type[BaseException], BaseException, TracebackType]
-    Resume = Callable[[bool], None]
+    Resume = Callable[[bool], Any]
     Application = Callable[[Environ, Callable[..., Any]], Any]
 
 __version__ = "1.0"
@@ -98,8 +97,10 @@ class Limits:
     # How much of the machine.
     max_children = 256  # processes, of 10 MB each and what the application takes
     backlog = 2048  # connections that wait in the kernel, which has a ceiling of its own
+    timeout_s = 0.0  # for one call into the application; 0 is for ever
     graceful_timeout_s = 30.0  # for what is in flight when the server is told to stop
     moment_s = 0.1  # before the system is asked again for what it refused
+    turn_s = 0.005  # a response takes so long before others have their turn
     likely_s = 0.02  # a child waits in recv so long, then polls: a busy client costs one call, not two
     share = 0.125  # of those who may be asked to give way is asked at once
     fresh_s = 0.25  # nobody is asked to give way before: first bytes may be on their way
@@ -107,6 +108,8 @@ class Limits:
     unsent_bytes = 65536  # in the kernel, for one client
     remembered_names = 1024  # of fields; a thousand clients use fifty
     remembered_heads = 1024  # of responses
+    remembered_requests = 512  # of 8 kB each, for a listener in a process
+    remembered_bytes = 2048  # the longest head among them; browsers send 1000
 
 
 # ---- errors: what ends an exchange, a connection or the program ------------------------------
@@ -204,27 +207,38 @@ IDLE, SILENT, HEADING, BODY, WRITING, CALL = 1, 2, 3, 4, 5, 6
 NEVER = float("inf")
 
 
-def expendable(limits: Limits, state: int, timeout: float) -> float:
-    """Return from when on a client who may wait `timeout` seconds more can be asked to give way: at
-    once when it is idle, else a moment after it fell behind what its state allows."""
+def expendable(limits: Limits, state: int, deadline: float) -> float:
+    """Return from when on a client who may wait until `deadline` can be asked to give way: at once when
+    it is idle, else a moment after it fell behind what its state allows."""
     if state == IDLE:
         return 0.0
     whole = {BODY: limits.stall_timeout_s, WRITING: limits.send_timeout_s}.get(state, limits.header_timeout_s)
-    return time.monotonic() + timeout - whole + limits.fresh_s
+    return deadline - whole + limits.fresh_s
 
 
 class Connection:
-    """A client's bytes: `ahead` are those that were received and not yet used; `block` runs steps to
-    their end, and is None where nothing may block."""
+    """A client's bytes: `ahead` are those that were received and not yet used."""
 
-    __slots__ = ("ahead", "block", "limits", "site", "sock")
+    __slots__ = "address ahead alone block limits listener port release request site sock".split()
 
-    def __init__(self, sock: socket.socket, site: Site, block: Any) -> None:
+    def __init__(self, sock: socket.socket, peer: Any, listener: Listener, site: Site) -> None:
         self.sock = sock
+        self.address, self.port = peer[0], str(peer[1])
+        self.listener = listener
         self.site = site
         self.limits = site.limits
-        self.block = block
         self.ahead: Any = b""  # bytes, and a bytearray while a head is gathered
+        self.request: Optional[Request] = None  # the last one
+        # Set by whoever runs the conversation.
+        self.alone = False  # no other conversation is in this process: a call on the socket may block
+        self.block: Any = None  # runs steps to their end, where a call into the application may block
+        self.release: Any = None  # is told that the calls for a request are over
+
+    def line(self) -> bytes:
+        """Return what stands on the scoreboard: the request-line, after the client where calls are timed."""
+        assert self.request
+        line = self.request.line
+        return b"%b %b" % (self.address.encode(), line) if self.limits.timeout_s else line
 
     def attempt(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Return what a call on the socket returns, None where it would block. Raises ClientGone."""
@@ -300,22 +314,23 @@ SINGULAR = ("HTTP_HOST", "CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_TRANSFER_ENCODI
 class Request:
     """A head, read: `environ` is what the application sees of it, copied for each exchange."""
 
-    def __init__(self, head: bytes, connection_environ: Environ, limits: Limits) -> None:
-        """Raises HTTPError for a head that breaks a rule."""
+    def __init__(self, head: bytes, environ: Environ, limits: Limits) -> None:
+        """Add to `environ` what `head` says. Raises HTTPError for a head that breaks a rule."""
         text = head.decode("latin-1")
         match = HEAD.fullmatch(text)
         if not match:
             raise fault(text)
-        self.head = head
         self.method, target, minor, section = match.groups()
         self.minor = int(minor)
         self.line = head[: head.index(b"\r")]
         if len(self.line) > limits.request_line_bytes:
             raise excess(414, "a request-line", limits.request_line_bytes)
-        self.environ = environ = connection_environ.copy()
+        self.environ = environ
         environ["REQUEST_METHOD"] = self.method
         environ["REQUEST_URI"] = environ["RAW_URI"] = target
         environ["SERVER_PROTOCOL"] = "HTTP/1.1" if self.minor else "HTTP/1.0"
+        # Keys that each exchange sets: a copy with room for them is a fast one.
+        environ["REMOTE_ADDR"] = environ["REMOTE_PORT"] = environ["wsgi.input"] = None
         if max(map(len, section.split("\r\n"))) > limits.field_line_bytes:
             raise excess(431, "a field line", limits.field_line_bytes)
         self.add_fields(FIELD.findall(section), limits)
@@ -323,7 +338,8 @@ class Request:
         self.frame(limits)
         options = members(environ.get("HTTP_CONNECTION", ""))
         self.persistent = "close" not in options and (self.minor > 0 or "keep-alive" in options)
-        self.answered: Tuple[Any, ...] = (None, None, ())  # the last response to it: head, length, framing
+        # How the last response to it began: the head, the length and the second that it is for, the bytes.
+        self.answered: Tuple[Any, ...] = (None, 0, NEVER, b"")
 
     def add_fields(self, fields: List[Tuple[str, str]], limits: Limits) -> None:
         """Add the field lines to the environ, repeated ones joined in order (RFC 9110 5.3)."""
@@ -387,6 +403,7 @@ class Request:
         if len(length) > 18 or int(length) > limits.body_bytes:  # int() of a million digits takes seconds
             raise excess(413, "a body", limits.body_bytes)
         self.length = int(length)
+        self.framing = self.chunked or self.length > 0
         expect = environ.get("HTTP_EXPECT", "").lower() if self.minor else ""
         if expect not in ("", "100-continue"):
             raise HTTPError(417, "the one expectation is 100-continue (RFC 9110 10.1.1)", expect)
@@ -417,11 +434,17 @@ def environ_key(name: str) -> str:
     return key if key in ("CONTENT_LENGTH", "CONTENT_TYPE") else "HTTP_" + key
 
 
-def read_head(connection: Connection, last: Optional[bytes]) -> Optional[bytes]:
-    """Return the next head if all of it is there, b"" if not, None if nothing is. A client that
-    stays repeats its `last` head byte for byte. Raises ClientGone."""
-    data: Optional[bytes] = connection.ahead or connection.attempt(connection.sock.recv, Limits.block_bytes)
-    if not data or data == last:
+def read_head(connection: Connection) -> Optional[bytes]:
+    """Return the next head if all of it is there, b"" if not, None if nothing is. Raises ClientGone."""
+    data: bytes = connection.ahead
+    if not data:
+        try:  # as attempt does, at half the cost
+            data = connection.sock.recv(Limits.block_bytes)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise ClientGone from error
+    if not data or data in connection.listener.requests:
         connection.ahead = b""
         return data
     end = data.find(b"\r\n\r\n") + 4
@@ -464,6 +487,18 @@ def gather_head(connection: Connection) -> Steps[bytes]:
         if not more:
             return b""
         data += more
+
+
+def parse(head: bytes, connection: Connection) -> Request:
+    """Return the request that a head is, and remember it: clients repeat theirs byte for byte.
+    Raises HTTPError."""
+    listener, limits = connection.listener, connection.limits
+    request = Request(head, {**connection.site.environ, **listener.environ}, limits)
+    if len(head) <= limits.remembered_bytes:
+        if len(listener.requests) >= limits.remembered_requests:
+            listener.requests.clear()
+        listener.requests[head] = request
+    return request
 
 
 # ---- body: read whole before the application is called, by either framing --------------------
@@ -602,11 +637,14 @@ class Site:
     whether to leave, and the part of the environ that is the same for all."""
 
     talks = False  # a line on stderr for each request
+    left: float = NEVER  # requests until `spent` is called
+    spent: Callable[[], Any]
 
-    def __init__(self, app: Application, limits: Limits, root: str, multiprocess: bool) -> None:
+    def __init__(self, app: Application, limits: Limits, root: str = "", slots: int = 1) -> None:
         self.app = app
         self.limits = limits
-        self.board = Scoreboard(limits.max_children)
+        self.board = Scoreboard(slots)
+        self.leaving: Any = self.board.memory  # while its first byte is not zero, nobody goes idle
         self.environ: Environ = {
             "SCRIPT_NAME": os.fsencode(root).decode("latin-1"),
             "SERVER_SOFTWARE": "webserver.py/" + __version__,
@@ -614,16 +652,11 @@ class Site:
             "wsgi.errors": sys.stderr,
             "wsgi.url_scheme": "http",
             "wsgi.multithread": False,
-            "wsgi.multiprocess": multiprocess,
+            "wsgi.multiprocess": slots > 1,
             "wsgi.run_once": False,
             "wsgi.input_terminated": True,
             "wsgi.file_wrapper": FileWrapper,
         }
-
-    def connection_environ(self, listener: Listener, peer: Any) -> Environ:
-        """Return the part of the environ that one connection's requests share."""
-        own = {"SERVER_NAME": listener.name, "SERVER_PORT": str(listener.port)}
-        return {**self.environ, **own, "REMOTE_ADDR": peer[0], "REMOTE_PORT": str(peer[1])}
 
 
 # ---- response: from what the application says to bytes ---------------------------------------
@@ -682,9 +715,9 @@ class Head:
         self.dated = "date" in names
         self.lines = lines.encode("latin-1")
 
-    def frame(self, request: Request, known: Optional[int], leaving: int) -> Tuple[Any, ...]:
-        """Return the head without its Date and its end, the length of the body, and whether it is
-        chunked, left out, the last on its connection (RFC 9112 6.3)."""
+    def frame(self, request: Request, known: Optional[int], leaving: int) -> Tuple[bytes, Tuple[Any, ...]]:
+        """Return the head without its Date and its end, and the framing: the length of the body, and whether
+        it is chunked, left out, the last on its connection (RFC 9112 6.3)."""
         lines, length = self.lines, known if self.length is None and self.code != 304 else self.length
         chunked, bodiless = False, self.code in BODILESS or request.method == "HEAD"
         close = self.close or bool(leaving) or not request.persistent
@@ -704,7 +737,7 @@ class Head:
             lines += b"Connection: close\r\n"
         elif not request.minor:
             lines += b"Connection: keep-alive\r\n"
-        return lines, 0 if bodiless else length, chunked, bodiless, close
+        return lines, (0 if bodiless else length, chunked, bodiless, close)
 
 
 HEADS: Dict[Any, Head] = {}  # by status and headers: an application repeats itself
@@ -721,7 +754,7 @@ class Response:
         self.head: Optional[Head] = None  # what start_response was told
         self.begun = False  # the head is on its way
         self.excess = False  # there is more than the Content-Length says
-        self.spool: Optional[Spool] = None  # what write() may not send at once
+        self.spool: Optional[Spool] = None  # what need not or may not be sent at once
 
     def start(self, status: str, headers: List[Tuple[str, str]], exc_info: Optional[ExcInfo] = None) -> Any:
         """start_response of PEP 3333. Raises TypeError and ValueError for what HTTP cannot
@@ -752,36 +785,47 @@ class Response:
         if not isinstance(data, bytes):
             raise TypeError(f"write takes bytes, not {type(data).__name__} (PEP 3333)")
         data = self.framed(data) if data else data
-        connection = self.connection
-        if connection.block:
-            connection.block(connection.send(data))
+        if self.connection.block:
+            self.connection.block(self.connection.send(data))
         else:
-            sent = 0 if self.spool else connection.attempt(connection.sock.send, data) or 0
-            if sent < len(data):
-                self.spool = self.spool or Spool(connection.limits.memory_bytes)
-                self.spool.write(data[sent:])
+            self.put(data)
+
+    def put(self, data: bytes) -> None:
+        """Send what the socket takes now, and put the rest by. Raises ClientGone, OSError."""
+        connection = self.connection
+        sent = 0 if self.spool or not data else connection.attempt(connection.sock.send, data) or 0
+        if sent < len(data):
+            self.spool = self.spool or Spool(connection.limits.memory_bytes)
+            self.spool.write(data[sent:])
 
     def begin(self, known: Optional[int]) -> bytes:
         """Return the head; `known` is the length of the body where all of it is there."""
         if not self.head:
             raise AssertionError("the application did not call start_response (PEP 3333)")
-        request, head, self.begun = self.request, self.head, True
+        self.begun = True
         # What has arrived already is answered before the connection closes.
-        leaving = self.connection.site.board.memory[0] and not self.connection.ahead
-        said, length, framing = request.answered
-        if said is not head or length != known or leaving:  # a client that stays gets the same again
-            framing = head.frame(request, known, leaving)
-            request.answered = head, known, framing
-        lines: bytes
-        lines, self.left, self.chunked, self.bodiless, self.close = framing
-        return lines + (b"\r\n" if head.dated else date_line())
+        leaving = self.connection.site.leaving[0] and not self.connection.ahead
+        lines, framing = self.head.frame(self.request, known, leaving)
+        self.left, self.chunked, self.bodiless, self.close = framing
+        return lines + (b"\r\n" if self.head.dated else date_line())
 
     def whole(self, blocks: Any) -> bytes:
         """Return head and body in one where the body is one block, b"" where it is not."""
-        block = blocks[0] if type(blocks) in (list, tuple) and len(blocks) == 1 and not self.begun else None
-        if type(block) is not bytes or (self.head and self.head.length not in (None, len(block))):
+        if type(blocks) is not list or len(blocks) != 1 or type(blocks[0]) is not bytes or self.begun:
+            return b""
+        block, request = blocks[0], self.request
+        head: bytes
+        said, length, second, head = request.answered
+        leaving = self.connection.site.leaving[0]
+        # In the same second the same head is said again.
+        if said is self.head and length == len(block) and second <= time.time() < second + 1 and not leaving:
+            self.begun, self.close = True, not request.persistent
+            return head + block
+        if self.head and self.head.length not in (None, len(block)):
             return b""
         head = self.begin(len(block))
+        if not (self.bodiless or leaving or (self.close and request.persistent)):
+            request.answered = self.head, len(block), DATE[0], head
         return head if self.bodiless else head + block
 
     def framed(self, data: bytes, known: Optional[int] = None) -> bytes:
@@ -799,6 +843,14 @@ class Response:
             self.left -= len(data)
         return head + data if head else data
 
+    def end(self) -> bytes:
+        """Return what follows the last block. Raises EOFError where the body is too short."""
+        data = self.framed(b"", 0)
+        if self.left:
+            self.put(data)
+            raise EOFError(f"{self.left} bytes of the Content-Length are missing")
+        return data + b"0\r\n\r\n" if self.chunked else data
+
 
 def say(message: str) -> None:
     """Write one line to stderr, in one write. A stderr that is closed or full stops nothing."""
@@ -812,41 +864,39 @@ def say(message: str) -> None:
 # ---- conversation: a connection from its first byte to its last ------------------------------
 
 
-def converse(sock: socket.socket, environ: Environ, site: Site, block: Any = None) -> Steps[None]:
+def converse(connection: Connection) -> Steps[None]:
     """Serve one connection: read request, call application, write response, again."""
-    connection = Connection(sock, site, block)
-    request: Optional[Request] = None
+    alone, limits, site = connection.alone, connection.limits, connection.site
+    known = connection.listener.requests
     head: Optional[bytes] = None
     try:
         while True:
             # Pipelined: others have their turn before it.
-            if connection.ahead and not block and not (yield WRITING, site.limits.send_timeout_s):
+            if connection.ahead and not alone and not (yield WRITING, limits.send_timeout_s):
                 return
-            likely = connection.ahead or block or not request  # recv may wait where it may block
-            head = read_head(connection, head) if likely else None
-            while head is None and request:
-                ready = yield IDLE, site.limits.keep_alive_s
-                head = read_head(connection, request.head)  # also at the last moment
+            likely = connection.ahead or alone or not head  # recv may wait where it may block
+            head = read_head(connection) if likely else None
+            while head is None and connection.request:
+                ready = yield IDLE, limits.keep_alive_s
+                head = read_head(connection)  # also at the last moment
                 if head is None and not ready:
                     return
             head = head or (yield from gather_head(connection))
             if not head:
                 return
-            if not request or head != request.head:  # a client that stays repeats its head
-                request = Request(head, environ, site.limits)
-            body: BinaryIO = io.BytesIO()
-            if request.chunked or request.length:
-                body = yield from Body(connection).read(request)
+            request = connection.request = known.get(head) or parse(head, connection)
+            body = (yield from Body(connection).read(request)) if request.framing else io.BytesIO()
             goes_on = yield from exchange(Response(connection, request), body)
             del body  # an idle connection holds none
             if not goes_on:
                 break
         # A client that has not said close may be sending on.
-        if request.persistent or connection.ahead or connection.attempt(sock.recv, 1, socket.MSG_DONTWAIT):
+        unread = connection.ahead or connection.attempt(connection.sock.recv, 1, socket.MSG_DONTWAIT)
+        if request.persistent or unread:
             yield from connection.linger()
     except HTTPError as error:
         if site.talks and error.status != 500:
-            say(f"{environ['REMOTE_ADDR']} {error.rule} {error.status}")
+            say(f"{connection.address} {error.rule} {error.status}")
         yield from refuse(connection, error, head or connection.ahead)
     except ClientGone:
         return
@@ -860,45 +910,57 @@ def exchange(response: Response, body: BinaryIO) -> Steps[bool]:
     request, connection = response.request, response.connection
     site = connection.site
     environ = request.environ.copy()
+    environ["REMOTE_ADDR"] = connection.address
+    environ["REMOTE_PORT"] = connection.port
     environ["wsgi.input"] = body
     if request.chunked:
         environ["CONTENT_LENGTH"] = str(body.seek(0, 2))
         body.seek(0)
     run = contextvars.copy_context().run
+    site.left -= 1
+    if not site.left:
+        site.spent()
     blocks: Any = None
     try:
-        blocks = yield CALL, request, run, site.app, environ, response.start
-        data = response.whole(blocks)
-        if data:
-            sent = connection.attempt(connection.sock.send, data)
-            if sent != len(data):
-                yield from connection.send(data, sent or 0)
-        else:
-            yield from send_blocks(response, blocks, run)
+        blocks = yield CALL, connection, functools.partial(run, site.app, environ, response.start)
+        data = response.whole(blocks) or (yield from send_blocks(response, blocks, run))
     except ClientGone:
         raise
     except BaseException as error:  # SystemExit and MemoryError too: the next request is not to blame
-        report(request.head, error)
-        if response.spool:
-            yield from send_spool(response)
+        report(request.line, error)
+        yield from send_spool(response)
         if response.begun:
             raise ClientGone from error
         raise HTTPError(500, "the application failed") from None
     finally:
         if site.talks:
             code = response.head.code if response.begun and response.head else 500
-            say(f"{request.environ['REMOTE_ADDR']} {request.line.decode()} {code}")
+            say(f"{connection.address} {request.line.decode()} {code}")
         if type(blocks) is not list and hasattr(blocks, "close"):
             try:
-                yield CALL, request, run, blocks.close
+                yield CALL, connection, functools.partial(run, blocks.close)
             except BaseException as error:
-                report(request.head, error)
+                report(request.line, error)
+        if connection.release:
+            connection.release()
+    if response.spool:
+        yield from send_spool(response)
+    if data:
+        try:  # as attempt does, at half the cost
+            sent = connection.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise ClientGone from error
+        if sent != len(data):
+            yield from connection.send(data, sent)
     return not response.close
 
 
-def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[None]:
-    """Send what the application returned, each block before the next is asked for."""
-    request, connection, end = response.request, response.connection, object()
+def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
+    """Send what the application returned, each block before the next is asked for; return the last
+    bytes, which need the application no longer."""
+    connection, limits, end = response.connection, response.connection.limits, object()
     iterable = hasattr(blocks, "__iter__") or hasattr(blocks, "__getitem__")
     if isinstance(blocks, (str, bytes)) or not iterable:
         raise TypeError(f"the application returned {type(blocks).__name__}, no iterable of bytes (PEP 3333)")
@@ -909,41 +971,42 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[None]:
         count = min(size, response.left or 0)
         yield from connection.send_file(file, offset, count)
         response.left = (response.left or 0) - count
-    else:
-        blocks = yield CALL, request, run, iter, blocks
-        while True:
-            # Others have their turn before each block.
-            if not connection.block and not (yield WRITING, connection.limits.send_timeout_s):
+        return response.end()
+    blocks = yield CALL, connection, functools.partial(run, iter, blocks)
+    ask, turn = functools.partial(run, next, blocks, end), time.monotonic() + limits.turn_s
+    while True:
+        block = yield CALL, connection, ask
+        if block is end:
+            break
+        yield from send_spool(response)
+        if not isinstance(block, bytes):
+            raise TypeError(f"the application yielded {type(block).__name__}, not bytes (PEP 3333)")
+        if block:
+            data = response.framed(block)
+            if response.left == 0 and len(data) <= limits.memory_bytes:
+                response.put(data)  # the last, probably: the application need not wait until it is read
+            else:
+                yield from connection.send(data)
+        if response.excess or (response.begun and response.bodiless):
+            break
+        if not connection.alone and time.monotonic() >= turn:  # others have theirs
+            if not (yield WRITING, limits.send_timeout_s):
                 raise ClientGone
-            block = yield CALL, request, run, next, blocks, end
-            if response.spool:
-                yield from send_spool(response)
-            if block is end:
-                break
-            if not isinstance(block, bytes):
-                raise TypeError(f"the application yielded {type(block).__name__}, not bytes (PEP 3333)")
-            if block:
-                yield from connection.send(response.framed(block))
-            if response.excess or (response.begun and response.bodiless):
-                break
-    yield from connection.send(response.framed(b"", 0))
-    if response.left:
-        raise EOFError(f"{response.left} bytes of the Content-Length are missing")
-    if response.chunked:
-        yield from connection.send(b"0\r\n\r\n")
+            turn = time.monotonic() + limits.turn_s
+    return response.end()
 
 
 def send_spool(response: Response) -> Steps[None]:
-    """Send what write() left."""
-    assert response.spool
-    file, response.spool = response.spool.file, None
-    file.seek(0)
-    with file:
-        for data in iter(functools.partial(file.read, Limits.block_bytes), b""):
-            yield from response.connection.send(data)
+    """Send what was put by."""
+    if response.spool:
+        file, response.spool = response.spool.file, None
+        file.seek(0)
+        with file:
+            for data in iter(functools.partial(file.read, Limits.block_bytes), b""):
+                yield from response.connection.send(data)
 
 
-def report(head: bytes, error: BaseException) -> None:
+def report(head: Union[bytes, bytearray], error: BaseException) -> None:
     """Show a failure on stderr, below the request-line that met it."""
     line = head.split(b"\r", 1)[0].decode("latin-1")
     try:
@@ -969,14 +1032,16 @@ def refuse(connection: Connection, error: HTTPError, head: Union[bytes, bytearra
         return
 
 
-def advance(conversation: Steps[Any], ready: Any, call: Callable[..., Any]) -> Optional[Tuple[Any, ...]]:
-    """Resume `conversation` and make its calls until it waits; return (state, timeout), or
-    None at its end. What a call raises is raised where the conversation asked for it."""
+def advance(
+    conversation: Steps[Any], value: Any, call: Any = None, failure: Optional[BaseException] = None
+) -> Optional[Tuple[Any, ...]]:
+    """Resume `conversation`, and make its calls by `call` if there is one, until it waits; return what
+    for, or None at its end. What a call raises is raised where the conversation asked for it."""
     try:
-        event = conversation.send(ready)
-        while event[0] == CALL:
+        event = conversation.throw(failure) if failure else conversation.send(value)
+        while call and event[0] == CALL:
             try:
-                value = call(*event[1:])
+                value = call(event[1], event[2])
             except GeneratorExit as error:  # thrown as it is, it would close the conversation
                 event = conversation.throw(RuntimeError(repr(error)))
             except BaseException as error:
@@ -990,17 +1055,34 @@ def advance(conversation: Steps[Any], ready: Any, call: Callable[..., Any]) -> O
 
 # ---- loop: resumes whoever is ready, or whose deadline has passed ----------------------------
 
-NOTHING, READ, WRITE = 0, selectors.EVENT_READ, selectors.EVENT_WRITE
+NOTHING, READ, WRITE = 0, select.POLLIN, select.POLLOUT  # of epoll as well
 
 
 class Wait:
-    """Somebody who waits: `resume` is called with True when `key` is ready, with False when
-    the deadline has passed. `gives` says who gives way first, and from when on; 0 never does."""
+    """Somebody who waits for `key`, a descriptor or, with a deadline alone, anything: `resume` is called
+    with True when it is ready, with False when the deadline has passed."""
 
-    events = NOTHING
-    resume: Resume
-    deadline: float
-    gives: Tuple[int, float]
+    __slots__ = ("deadline", "events", "key")
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
+        self.events = NOTHING
+        self.deadline = NEVER
+
+    def resume(self, ready: bool) -> None:
+        """Go on."""
+        raise NotImplementedError
+
+
+class Callback(Wait):
+    """A function that waits."""
+
+    __slots__ = ("call",)
+    call: Resume
+
+    def resume(self, ready: bool) -> None:
+        """Call it."""
+        self.call(ready)
 
 
 class Loop:
@@ -1010,78 +1092,98 @@ class Loop:
     SCAN_S = 0.1  # at most so often
 
     def __init__(self) -> None:
-        self.selector = selectors.DefaultSelector()
+        self.poller: Any = getattr(select, "epoll", select.poll)()  # with the same methods
+        self.unit = 1 if hasattr(select, "epoll") else 1000  # poll takes milliseconds
         self.waits: Dict[Any, Wait] = {}
         self.next = NEVER
         self.running = True
 
-    def wait(self, key: Any, events: int, resume: Resume, deadline: float, gives: Any = (0, NEVER)) -> None:
-        """Resume when `key` (a socket, a descriptor; anything, for NOTHING) is ready or at `deadline`."""
-        wait = self.waits.get(key) or self.waits.setdefault(key, Wait())
+    def wait(self, wait: Wait, events: int, deadline: float) -> None:
+        """Resume `wait` when its key is ready for `events`, or at `deadline`."""
         if wait.events != events:
-            if wait.events:
-                self.selector.unregister(key)
-            if events:
-                self.selector.register(key, events, wait)
-        wait.events, wait.resume, wait.deadline, wait.gives = events, resume, deadline, gives
-        self.next = min(self.next, deadline)
+            self.change(wait, events)
+        wait.deadline = deadline
+        if deadline < self.next:
+            self.next = deadline
+
+    def change(self, wait: Wait, events: int) -> None:
+        """Wait for other events."""
+        if not events:
+            self.poller.unregister(wait.key)
+        elif wait.events:
+            self.poller.modify(wait.key, events)
+        else:
+            self.poller.register(wait.key, events)
+        wait.events = events
+
+    def on(self, key: Any, events: int, call: Resume, deadline: float = NEVER) -> None:
+        """Call `call` whenever `key` is ready, and at the deadline."""
+        wait: Any = self.waits.get(key) or self.waits.setdefault(key, Callback(key))
+        wait.call = call
+        self.wait(wait, events, deadline)
 
     def forget(self, key: Any) -> None:
         """Wait for `key` no longer."""
-        if key in self.waits:
-            self.wait(key, NOTHING, self.waits[key].resume, NEVER)
-            del self.waits[key]
+        wait = self.waits.pop(key, None)
+        if wait:
+            self.wait(wait, NOTHING, NEVER)
 
     def run(self) -> None:
         """Turn until `running` is made false."""
+        poll, waits = self.poller.poll, self.waits
         while self.running:
-            timeout = None if self.next == NEVER else max(0.0, self.next - time.monotonic())
-            for key, _ in self.selector.select(timeout):
-                if key.data.events:  # not forgotten meanwhile
-                    key.data.resume(True)
+            timeout = None if self.next == NEVER else max(0.0, self.next - time.monotonic()) * self.unit
+            for key, _ in poll(timeout):
+                wait = waits.get(key)
+                if wait:  # not forgotten meanwhile
+                    wait.resume(True)
             now = time.monotonic()
             if now >= self.next:
-                for wait in list(self.waits.values()):
+                for wait in list(waits.values()):
                     if wait.deadline <= now:
                         wait.deadline = NEVER
                         wait.resume(False)
-                earliest = min((wait.deadline for wait in self.waits.values()), default=NEVER)
+                earliest = min((wait.deadline for wait in waits.values()), default=NEVER)
                 self.next = max(earliest, now + self.SCAN_S)
-
-    def dismiss(self, share: float, highest: int, instant: float) -> bool:
-        """Ask a share of those to go who give way by that instant, the first first, up to rank
-        `highest`; return whether there was one."""
-        able = [w for w in self.waits.values() if 0 < w.gives[0] <= highest and w.gives[1] <= instant]
-        for wait in sorted(able, key=lambda wait: wait.gives)[: math.ceil(share * len(able))]:
-            wait.resume(False)
-        return bool(able)
 
 
 # ---- scoreboard: what every child is at, in memory that outlives it --------------------------
 
 
 class Scoreboard:
-    """Shared memory, a slot for each child: its state, from when on it may be asked to give way, and
-    the request-line that it is serving. The first byte of all is the server's: while it is not
-    zero, nobody goes idle. No locks: a slot has one writer."""
+    """Shared memory, a slot for each request that can be in the application at once: the state, the
+    load of a worker, an instant (when the call began, or from when on the client may be asked to give
+    way) and the request-line. The first byte of all is the server's: while it is not zero, nobody
+    goes idle. No locks: a slot has one writer."""
 
     SLOT_BYTES = 256
+    NOBODY = 0xFFFFFFFF  # the load of a worker that accepts no more
 
     def __init__(self, slots: int) -> None:
         self.memory = mmap.mmap(-1, (slots + 1) * self.SLOT_BYTES)
+        self.words = memoryview(self.memory).cast("I")
 
-    def mark(self, at: int, state: int, expendable: float) -> None:
-        """Keep what the child waits for whose slot begins at `at`."""
-        struct.pack_into("B7xd", self.memory, at, state, expendable)
+    def mark(self, at: int, state: int, instant: float) -> None:
+        """Keep what is going on at the slot that begins at `at`, and its instant."""
+        self.memory[at] = state
+        struct.pack_into("d", self.memory, at + 8, instant)
 
     def note(self, at: int, line: bytes) -> None:
-        """Keep the request-line that it is serving."""
+        """Keep the request-line that is served."""
         struct.pack_into("240p", self.memory, at + 16, line)
 
     def read(self, at: int) -> Tuple[int, float, bytes]:
         """Return the state, the instant and the request-line of a slot."""
-        state, expendable, line = struct.unpack_from("B7xd240p", self.memory, at)
-        return state, expendable, line
+        state, instant, line = struct.unpack_from("B7xd240p", self.memory, at)
+        return state, instant, line
+
+    def weigh(self, at: int, load: int) -> None:
+        """Keep how many connections a worker has."""
+        self.words[at // 4 + 1] = load
+
+    def loads(self, slots: Sequence[int]) -> Any:
+        """Return the loads of workers, which change, whose slots begin at equal distances."""
+        return self.words[slots[-1] // 4 + 1 :: (slots[-2] - slots[-1]) // 4]
 
 
 # ---- listener: addresses and sockets ---------------------------------------------------------
@@ -1089,10 +1191,12 @@ class Scoreboard:
 
 BIND = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]/]*)):([0-9]{1,5})")
 ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # an address that this machine does not have
+# A client that left before it was accepted, or was taken by another.
+SKIPPED = (errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errno.EAGAIN, errno.EWOULDBLOCK)
 
 
 class Listener:
-    """A listening socket and the name under which its clients know it."""
+    """A listening socket, the name under which its clients know it, and the requests that came before."""
 
     def __init__(self, sock: socket.socket, name: str) -> None:
         sock.setblocking(False)
@@ -1102,8 +1206,9 @@ class Listener:
         except (AttributeError, OSError):  # not everywhere
             pass
         self.sock = sock
-        self.name = f"[{name}]" if ":" in name else name
         self.port: int = sock.getsockname()[1]
+        self.environ = {"SERVER_NAME": f"[{name}]" if ":" in name else name, "SERVER_PORT": str(self.port)}
+        self.requests: Dict[bytes, Request] = {}  # by their heads
 
 
 def listen(bind: str, backlog: int) -> List[Listener]:
@@ -1146,12 +1251,383 @@ def bind_all(found: List[Tuple[Any, Any]], port: int, backlog: int, tries: int =
         raise
 
 
-# ---- processes: the parent that forks and reaps, the child that serves one connection --------
+class Acceptor:
+    """Accepts connections for those who serve them. Nobody is lost: who cannot be served now stays in
+    the kernel's queue, or is the one that was accepted already."""
+
+    def __init__(self, site: Site, listeners: List[Listener], loop: Loop) -> None:
+        self.site = site
+        self.limits = site.limits
+        self.listeners = listeners
+        self.loop = loop
+        self.accepted: Optional[Tuple[Listener, socket.socket, Any]] = None  # and not served yet
+        self.told: List[str] = []
+        self.closed = False
+
+    def hindrance(self) -> str:
+        """Return why nobody more can be served now, "" when somebody can."""
+        return ""
+
+    def admit(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
+        """Serve a connection. Raises OSError where the system refuses."""
+        raise NotImplementedError
+
+    def dismiss(self) -> bool:
+        """Ask those to go who keep others waiting; return whether somebody went at once."""
+        raise NotImplementedError
+
+    def listen(self, _ready: bool = False) -> None:
+        """Go on: with the connection that was accepted, then with those that come."""
+        if (not self.accepted or self.serve()) and not self.closed:
+            for listener in self.listeners:
+                self.loop.on(listener.sock.fileno(), READ, functools.partial(self.accept, listener))
+
+    def pause(self, timeout: float) -> None:
+        """Leave the listeners out for so many seconds, or until told to listen."""
+        for listener in () if self.closed else self.listeners:
+            self.loop.on(listener.sock.fileno(), NOTHING, self.listen)
+        self.loop.on(self, NOTHING, self.listen, time.monotonic() + timeout)
+
+    def accept(self, listener: Listener, _ready: bool = True) -> bool:
+        """Accept one connection, if there is room; return whether it is served."""
+        hindrance = self.hindrance()
+        if hindrance:
+            self.make_room(hindrance)
+            return False
+        try:
+            sock, peer = listener.sock.accept()
+        except OSError as error:
+            if error.errno not in SKIPPED:
+                self.make_room(f"accept: {error.strerror}: see ulimit -n, and the limits of the system")
+            else:
+                self.site.leaving[0] = self.closed  # who waited has left
+            return False
+        if not peer:  # BSD's way to say that the client has left
+            sock.close()
+            return True
+        self.accepted = listener, sock, peer
+        return self.serve()
+
+    def serve(self) -> bool:
+        """Serve the accepted connection; return whether that could be."""
+        assert self.accepted
+        try:
+            self.admit(*self.accepted)
+        except OSError as error:
+            self.make_room(f"fork: {error.strerror}: see ulimit -u, and the limits of the system")
+            return False
+        self.accepted = None
+        self.site.leaving[0] = self.closed
+        return True
+
+    def make_room(self, reason: str) -> None:
+        """Nobody more can be served now: ask those to go who keep others waiting, and wait."""
+        if reason not in self.told:
+            self.told.append(reason)
+            say(reason)
+        self.site.leaving[0] = 1  # before the look: who goes idle from now on sees it
+        # What the system refused, it does not say when it can grant; children do not say what they wait for.
+        self.pause(0.0 if self.dismiss() else self.limits.moment_s)
+
+    def close(self) -> None:
+        """Take those who wait in the kernel's queue, and no more."""
+        for listener in self.listeners:
+            for _ in range(self.limits.backlog):
+                if self.accepted or self.hindrance() or not self.accept(listener):
+                    break
+        self.closed = True
+        self.site.leaving[0] = 1
+        for listener in self.listeners:
+            self.loop.forget(listener.sock.fileno())
+            listener.sock.close()
+
+
+# ---- hosting: many conversations in one process, in a worker or with --no-fork --------------
+
+
+class Overtime(BaseException):
+    """Raised by a signal in an application that runs for longer than --timeout allows."""
+
+
+class Guest(Wait):
+    """A connection among others: its conversation, and the thread that its request has."""
+
+    __slots__ = ("connection", "host", "state", "steps", "thread")
+
+    def __init__(self, host: Host, connection: Connection) -> None:
+        super().__init__(connection.sock.fileno())
+        self.host = host
+        self.connection = connection
+        self.thread: Any = None
+        self.state = SILENT
+        self.steps = converse(connection)
+
+    def resume(self, ready: Any, error: Optional[BaseException] = None) -> None:
+        """Go on until the conversation waits again, or has ended."""
+        host = self.host
+        event = advance(self.steps, ready, host.call, error)
+        if not event:
+            host.part(self)
+        elif event[0] == CALL and host.pool:
+            self.state = CALL
+            host.pool.submit(self, event[2])
+        else:
+            self.state, timeout = event
+            if host.cutting and self.state <= SILENT:
+                timeout = 0.0
+            host.loop.wait(self, WRITE if self.state == WRITING else READ, time.monotonic() + timeout)
+
+
+class Host(Acceptor):
+    """Serves its connections on a loop, next to each other. One of several leaves new connections to
+    those who have fewer."""
+
+    SLACK = 4  # connections more than another has, and an eighth
+    BREAK_S = 0.002  # the listeners are left out so long, then one connection is taken whoever has fewer
+
+    def __init__(self, site: Site, listeners: List[Listener], loop: Loop, at: int = 0) -> None:
+        super().__init__(site, listeners, loop)
+        self.pid = os.getpid()
+        self.memory = site.board.memory
+        self.at = at or Scoreboard.SLOT_BYTES
+        self.load = 0  # connections
+        self.loads: Any = None  # of all workers, where there are others
+        self.patient = True
+        self.cutting = False  # who is idle goes at once
+        self.noted: Optional[Request] = None
+        self.pool: Optional[Pool] = None
+        self.call: Any = self.call_timed if site.limits.timeout_s else self.call_here
+
+    def start_threads(self, count: int) -> None:
+        """Have the application called by so many threads."""
+        self.pool, self.call = Pool(self, count), None
+
+    def call_here(self, connection: Connection, act: Callable[[], Any]) -> Any:
+        """Call into the application, with the request-line where the parent finds it."""
+        if connection.request is not self.noted:
+            self.noted = connection.request
+            self.site.board.note(self.at, connection.line())
+        memory, at = self.memory, self.at
+        memory[at] = CALL
+        try:
+            return act()
+        finally:
+            memory[at] = IDLE
+
+    def call_timed(self, connection: Connection, act: Callable[[], Any]) -> Any:
+        """Call into the application, with the time as well, and the client."""
+        self.noted = None
+        self.site.board.mark(self.at, CALL, time.monotonic())
+        return self.call_here(connection, act)
+
+    def weigh(self, more: int) -> None:
+        """Count a connection more or less, where other workers see it."""
+        self.load += more
+        if self.loads:
+            self.site.board.weigh(self.at, self.weight())
+
+    def weight(self) -> int:
+        """Return how many connections others see here: most where no thread is free."""
+        return Scoreboard.NOBODY - 1 if self.pool and not self.pool.slots else self.load
+
+    def accept(self, listener: Listener, _ready: bool = True) -> bool:
+        """Accept one connection, unless another worker has fewer."""
+        if self.loads and self.patient:
+            least = min(self.loads)
+            if self.weight() > least + least // 8 + self.SLACK:
+                self.patient = False
+                self.pause(self.BREAK_S)
+                return False
+        self.patient = True
+        return super().accept(listener)
+
+    def admit(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
+        """Serve the connection among the others."""
+        sock.setblocking(False)
+        connection = Connection(sock, peer, listener, self.site)
+        guest = self.loop.waits[sock.fileno()] = Guest(self, connection)
+        if self.pool:
+            self.pool.lend(guest)
+        self.weigh(1)
+        guest.resume(None)
+
+    def part(self, guest: Guest) -> None:
+        """Close a connection whose conversation has ended."""
+        self.loop.forget(guest.key)
+        guest.connection.sock.close()
+        self.weigh(-1)
+        self.finish()
+
+    def dismiss(self, states: Sequence[int] = range(CALL), threads: bool = False) -> bool:
+        """Ask a share of those to go who keep others waiting, or keep a thread, least progress first."""
+        now, able = time.monotonic(), []
+        for guest in self.loop.waits.values():
+            if isinstance(guest, Guest) and guest.state in states and (guest.thread or not threads):
+                able.append((guest.state, expendable(self.limits, guest.state, guest.deadline), guest))
+        able = sorted((one for one in able if one[1] <= now), key=lambda one: one[:2])
+        for _, _, guest in able[: math.ceil(self.limits.share * len(able))]:
+            guest.resume(False)
+        return bool(able)
+
+    def leave(self, at_once: bool) -> None:
+        """Accept no more, and be done when the last connection is: at once for those who are idle, or with
+        their next request."""
+        self.loads = None
+        self.site.board.weigh(self.at, Scoreboard.NOBODY)
+        self.cutting = self.cutting or at_once
+        self.close()
+        for guest in list(self.loop.waits.values()) if at_once else ():
+            if isinstance(guest, Guest) and guest.state <= SILENT:
+                guest.resume(False)
+        self.finish()
+
+    def finish(self) -> None:
+        """Leave the loop when there is nothing left to do."""
+        if self.closed and not self.load and not self.accepted:
+            self.loop.running = False
+
+    def heed_signal(self) -> None:
+        """End calls that take longer than --timeout allows, and have the worker replaced."""
+        if self.pool:
+            self.pool.late = True
+            os.write(self.pool.wake[1], b".")
+        elif self.is_late(self.at):
+            self.site.spent()
+            raise Overtime(f"for {self.limits.timeout_s:.15g} seconds")
+
+    def is_late(self, at: int) -> bool:
+        """Return whether the call in this slot of the scoreboard takes too long."""
+        state, since, _ = self.site.board.read(at)
+        return state == CALL and time.monotonic() - since >= self.limits.timeout_s
+
+
+class Pool:
+    """Threads that call the application for the conversations of one loop, so many at once. A request
+    keeps its thread, which serves no other, until its calls are over; while it waits for its client,
+    another thread may take its turn."""
+
+    PARKED = 1024  # threads of requests that wait for their clients, of 20 kB each
+
+    def __init__(self, host: Host, count: int) -> None:
+        import collections
+        import queue
+        import threading
+
+        self.make_inbox, self.make_thread = queue.SimpleQueue, threading.Thread
+        self.host = host
+        self.board = host.site.board
+        self.late = False  # calls are to be looked through for those that take too long
+        self.waiting: Any = collections.deque()  # calls that wait for their turn
+        self.done: Any = collections.deque()  # what calls have returned, and what they have raised
+        self.slots = [host.at + n * Scoreboard.SLOT_BYTES for n in range(count)]  # a turn each
+        self.calls: Dict[int, Guest] = {}  # by slot
+        self.idle: List[Any] = []  # the inboxes of threads
+        self.threads = 0
+        self.wake = os.pipe()
+        for end in self.wake:
+            os.set_blocking(end, False)
+        host.loop.on(self.wake[0], READ, self.go_on)
+
+    def lend(self, guest: Guest) -> None:
+        """Let a connection use threads."""
+        connection = guest.connection
+        connection.block = functools.partial(block_on, connection.sock)
+        connection.release = functools.partial(self.release, guest)
+
+    def submit(self, guest: Guest, act: Callable[[], Any]) -> None:
+        """Have a thread call `act` as soon as it is its turn."""
+        self.host.loop.wait(guest, NOTHING, NEVER)
+        self.waiting.append((guest, act))
+        self.take_turns()
+
+    def take_turns(self, _ready: bool = False) -> None:
+        """Begin calls, as many as may run at once."""
+        while self.waiting and self.slots:
+            guest, act = self.waiting[0]
+            if not guest.thread and not self.idle and self.threads == self.PARKED + len(self.slots):
+                self.host.dismiss(threads=True)
+                again = time.monotonic() + self.host.limits.moment_s
+                self.host.loop.on(self, NOTHING, self.take_turns, again)
+                break
+            self.waiting.popleft()
+            guest.thread = guest.thread or (self.idle.pop() if self.idle else self.start_thread())
+            at = self.slots.pop()
+            self.calls[at] = guest
+            guest.thread.put((at, guest.connection, act))
+        self.host.weigh(0)
+
+    def start_thread(self) -> Any:
+        """Return the inbox of a new thread."""
+        inbox: Any = self.make_inbox()
+        self.make_thread(target=self.work, args=(inbox,), daemon=True).start()
+        self.threads += 1
+        return inbox
+
+    def release(self, guest: Guest) -> None:
+        """Take the thread of a request whose calls are over."""
+        if guest.thread:
+            self.idle.append(guest.thread)
+            guest.thread = None
+
+    def work(self, inbox: Any) -> None:
+        """Be a thread."""
+        while True:
+            at, connection, act = inbox.get()
+            self.board.note(at, connection.line())
+            self.board.mark(at, CALL, time.monotonic())
+            value: Any = None
+            failure: Optional[BaseException] = None
+            try:
+                value = act()
+            except GeneratorExit as error:  # as in advance
+                failure = RuntimeError(repr(error))
+            except BaseException as error:
+                failure = error
+            self.board.memory[at] = IDLE
+            self.done.append((at, value, failure))
+            del connection, act, value, failure  # an idle thread holds nothing
+            try:
+                os.write(self.wake[1], b".")
+            except BlockingIOError:
+                pass  # full: it wakes
+
+    def go_on(self, _ready: bool = True) -> None:
+        """Resume the conversations whose calls have returned."""
+        os.read(self.wake[0], 4096)
+        while self.done:
+            at, value, failure = self.done.popleft()
+            self.slots.append(at)
+            guest = self.calls.pop(at)
+            if guest.state == CALL:  # not abandoned
+                guest.resume(value, failure)
+        if self.late:
+            self.late = False
+            for at in [at for at in self.calls if self.host.is_late(at)]:
+                self.abandon(at, self.calls[at])
+        self.take_turns()
+
+    def abandon(self, at: int, guest: Guest) -> None:
+        """Close a connection whose call does not return, and have the worker replaced."""
+        self.board.memory[at] = guest.state = IDLE
+        self.host.site.spent()
+        guest.connection.sock.shutdown(socket.SHUT_RDWR)
+        self.host.part(guest)
+
+
+def block_on(sock: socket.socket, steps: Steps[Any]) -> None:
+    """Run `steps` to its end in a thread of its own."""
+    event = advance(steps, None)
+    while event:
+        state, timeout = event
+        poll = select.poll()
+        poll.register(sock, WRITE if state == WRITING else READ)
+        event = advance(steps, bool(poll.poll(max(0.0, timeout * 1000))))
+
+
+# ---- processes: the parent that forks and reaps, and what its children do --------------------
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
 SIGNALS = {number.value: number.name for number in signal.Signals}
-# A client that left before it was accepted, or was taken by another.
-SKIPPED = (errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errno.EAGAIN, errno.EWOULDBLOCK)
 LIKELY = struct.pack("@ll", 0, int(Limits.likely_s * 1e6))  # a struct timeval
 
 
@@ -1167,12 +1643,16 @@ class Child:
     asked = False  # to go, and going
     orphan = False  # the parent is dead
 
-    def __init__(self, parent: Parent, sock: socket.socket, at: int) -> None:
+    def __init__(self, parent: Parent, lifeline: int, at: int, connection: Connection) -> None:
         self.pid = os.getpid()
         self.parent = parent
-        self.sock = sock
-        self.memory = parent.site.board.memory
+        self.lifeline = lifeline
         self.at = at  # its slot
+        self.board = parent.site.board
+        self.memory = self.board.memory
+        self.limits = parent.site.limits
+        self.sock = sock = connection.sock
+        connection.alone, connection.block = True, self.block
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, LIKELY)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, LIKELY)
@@ -1181,12 +1661,12 @@ class Child:
 
     def wait(self, state: int, timeout: float) -> bool:
         """Return True when the socket is ready, False after `timeout` seconds or when told to go."""
-        lifeline, poll = self.parent.lifeline[0], select.poll()
-        poll.register(self.sock, select.POLLOUT if state == WRITING else select.POLLIN)
+        poll = select.poll()
+        poll.register(self.sock, WRITE if state == WRITING else READ)
         if state <= SILENT:  # nothing is under way
-            poll.register(lifeline, select.POLLIN)  # nothing but its end ever comes
-        since = expendable(self.parent.limits, state, timeout)
-        self.parent.site.board.mark(self.at, state, since)
+            poll.register(self.lifeline, READ)  # nothing but its end ever comes
+        since = expendable(self.limits, state, time.monotonic() + timeout)
+        self.board.mark(self.at, state, since)
         # After the mark: whoever set the flag sees one of the two.
         if (state == SILENT and self.asked) or (state == IDLE and self.memory[0]):
             return False
@@ -1197,26 +1677,35 @@ class Child:
         except GiveWay:
             self.asked = True
             return False
-        if ready and ready[-1][0] == lifeline:  # the parent drains or is dead
+        if ready and ready[-1][0] == self.lifeline:  # the parent drains or is dead
             self.memory[0] = 1  # its other children hear it from here
             return len(ready) > 1
         return bool(ready)
 
-    def call(self, request: Request, run: Callable[..., Any], call: Any, *arguments: Any) -> Any:
+    def call(self, connection: Connection, act: Callable[[], Any]) -> Any:
         """Call into the application, with the request-line where the parent finds it."""
-        if request.line is not self.line:
-            self.line = request.line
-            self.parent.site.board.note(self.at, self.line)
+        line = connection.line()
+        if line is not self.line:
+            self.line = line
+            self.board.note(self.at, line)
+        if self.limits.timeout_s:
+            self.board.mark(self.at, CALL, time.monotonic())
         self.memory[self.at] = CALL
         self.heed_parent()
-        return run(call, *arguments)
+        return act()
 
     def heed_parent(self) -> None:
         """Where the parent is dead, take no further request, and set a term to what is under way."""
         if os.getppid() != self.parent.pid and not self.orphan:
             self.orphan = True
             self.memory[0] = 1
-            signal.alarm(math.ceil(self.parent.limits.graceful_timeout_s))  # nobody else is left to cut it
+            signal.alarm(math.ceil(self.limits.graceful_timeout_s))  # nobody else is left to cut it
+
+    def heed_signal(self) -> None:
+        """Give way, where it waits and may."""
+        if self.expendable <= time.monotonic():
+            self.expendable = NEVER
+            raise GiveWay
 
     def block(self, steps: Steps[Any]) -> None:
         """Run `steps` to its end."""
@@ -1226,27 +1715,283 @@ class Child:
             event = advance(steps, self.wait(*event), self.call)
 
 
-class Parent:
-    """Listens, forks, reaps and drains; it never parses a byte of HTTP."""
+class Forking(Acceptor):
+    """Serves each connection in a child of its own."""
 
-    def __init__(self, site: Site, listeners: List[Listener], fork: bool) -> None:
+    def __init__(self, parent: Parent, listeners: List[Listener]) -> None:
+        super().__init__(parent.site, listeners, parent.loop)
+        self.parent = parent
+        self.lifeline = os.pipe()
+        self.asked: Set[Tuple[int, float, int]] = set()  # waits that were asked to give way
+
+    def start(self) -> None:
+        """Begin."""
+        self.rehearse()
+        self.parent.freeze()
+        self.listen()
+        self.parent.announce()
+
+    def rehearse(self) -> None:
+        """Serve the page to ourselves: what that warms, children find warm. It is worth a twelfth of
+        the time of a connection that brings one request."""
+        ours, theirs = socket.socketpair()
+        connection = Connection(ours, ("", 0), self.listeners[0], Site(hello, self.limits))
+        child = Child(self.parent, self.lifeline[0], self.parent.slots[-1], connection)
+        child.orphan = True  # has no parent to heed
+        with ours, theirs:
+            for _ in range(20):  # CPython specializes what ran a few times
+                theirs.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: -\r\nAccept: */*\r\n\r\n")
+            theirs.shutdown(socket.SHUT_WR)
+            child.block(converse(connection))
+        self.listeners[0].requests.clear()
+
+    def private(self) -> List[int]:
+        """Return the descriptors that children have no business with."""
+        listening = [listener.sock.fileno() for listener in self.listeners]
+        return [] if self.closed else [self.lifeline[1], *listening]
+
+    def hindrance(self) -> str:
+        """Return why nobody more can be served now, "" when somebody can."""
+        most = self.limits.max_children
+        return "" if self.parent.slots else f"all {most} children are busy: --max-children allows more"
+
+    def admit(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
+        """Fork a child for the connection. Raises OSError where the system refuses."""
+        sock.setblocking(True)
+        at = self.parent.slots[-1]
+        deadline = time.monotonic() + self.limits.header_timeout_s
+        self.site.board.mark(at, SILENT, expendable(self.limits, SILENT, deadline))
+        date_line()  # once a second here, or once in each child
+        self.parent.fork(functools.partial(self.serve_one, listener, sock, peer))
+        sock.close()
+
+    def serve_one(self, listener: Listener, sock: socket.socket, peer: Any, at: int) -> None:
+        """Serve a connection, in a child."""
+        connection = Connection(sock, peer, listener, self.site)
+        self.parent.child = child = Child(self.parent, self.lifeline[0], at, connection)
+        child.block(converse(connection))
+        sock.close()  # now, not after what remains to be done: later bytes are told at once
+
+    def dismiss(self) -> bool:
+        """Ask a share of those to go who keep others waiting, least progress first: they hear it later."""
+        board, now = self.site.board, time.monotonic()
+        waits = ((*board.read(at)[:2], pid) for pid, at in self.parent.children.items())
+        able = {wait for wait in waits if IDLE <= wait[0] < CALL and wait[1] <= now}
+        self.asked &= able  # the others have moved on
+        if self.asked == able:  # who was asked may have been busy
+            self.asked = set()
+        for wait in sorted(able - self.asked)[: math.ceil(self.limits.share * len(able))]:
+            self.asked.add(wait)
+            os.kill(wait[2], signal.SIGURG)  # ignored by default: harmless to whatever else it meets
+        return False
+
+    def ended(self, pid: int) -> None:
+        """Go on with those who wait: there is room."""
+        self.listen()
+
+    def leave(self, _at_once: bool = True) -> None:
+        """Accept no more, and tell children that wait for a request."""
+        self.close()
+        os.close(self.lifeline[1])
+
+    def finish(self) -> None:
+        """Leave the loop when the drain is complete."""
+        if self.closed and not self.parent.children and not self.accepted:
+            self.loop.running = False
+
+
+class Hand:
+    """What the parent knows of a worker."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.channel = channel  # its end tells the worker to leave
+        self.born = time.monotonic()
+        self.ready = self.spent = self.told = False
+
+
+class Crew:
+    """Keeps workers alive, each a Host: replaces those that die, and those that have served their share
+    as soon as a successor is ready."""
+
+    YOUNG_S = 1.0  # who dies before has done nothing useful
+    FIRST_S = 0.05  # doubled each time
+    MOST_S = 5.0  # between two tries to start a worker that cannot
+    MOST_READY_S = 0.5  # and one that can, and dies at once
+
+    def __init__(self, parent: Parent, listeners: List[Listener], settings: Any) -> None:
+        self.parent = parent
+        self.site = parent.site
+        self.listeners = listeners
+        self.settings = settings
+        self.hands: Dict[int, Hand] = {}
+        self.delay = 0.0
+        self.due = -NEVER  # when the next may be started
+        self.served = False  # a worker was ready once
+        self.closed = False
+        for at in parent.all_slots:
+            self.site.board.weigh(at, Scoreboard.NOBODY)
+
+    def start(self) -> None:
+        """Begin."""
+        if self.site.app is not None:
+            self.parent.freeze()
+        self.maintain()
+
+    def private(self) -> List[int]:
+        """Return the descriptors that workers have no business with."""
+        return [hand.channel.fileno() for hand in self.hands.values()]
+
+    def maintain(self, _ready: bool = False) -> None:
+        """Start the workers that are missing, as soon as they may be."""
+        while not self.closed and sum(not hand.spent for hand in self.hands.values()) < self.settings.workers:
+            if time.monotonic() < self.due:
+                self.parent.loop.on(self, NOTHING, self.maintain, self.due)
+                return
+            try:
+                self.spawn()
+            except (OSError, IndexError) as error:
+                self.brake(f"fork: {error}", self.MOST_READY_S)
+
+    def spawn(self) -> None:
+        """Start a worker. Raises OSError."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self.hands[0] = hand = Hand(ours)  # private to the parent
+                pid = self.parent.fork(functools.partial(self.work, theirs))
+            except BaseException:
+                ours.close()
+                raise
+            finally:
+                del self.hands[0]
+        self.hands[pid] = hand
+        self.parent.loop.on(ours.fileno(), READ, functools.partial(self.hear, hand))
+
+    def finish(self) -> None:
+        """Leave the loop when the drain is complete."""
+        if self.closed and not self.hands:
+            self.parent.loop.running = False
+
+    def work(self, channel: socket.socket, at: int) -> None:
+        """Be a worker: serve until told to leave."""
+        site, settings, loop = self.site, self.settings, Loop()
+        if site.app is None:
+            site.app = settings.load()
+            gc.collect()
+            gc.freeze()
+        site.leaving = bytearray(1)  # its own
+        site.spent = functools.partial(channel.send, b"s")
+        if settings.max_requests:
+            import random
+
+            site.left = settings.max_requests + random.randint(0, settings.max_requests_jitter)
+        self.parent.child = host = Host(site, self.listeners, loop, at)
+        host.loads = site.board.loads(self.parent.all_slots)
+        site.board.memory[at] = IDLE
+        host.weigh(0)
+        if settings.threads > 1:
+            host.start_threads(settings.threads)
+
+        def told(_ready: bool) -> None:
+            word = channel.recv(1)
+            if not word:
+                loop.forget(channel.fileno())
+                if os.getppid() != self.parent.pid:  # nobody else is left to cut what is under way
+                    signal.alarm(math.ceil(site.limits.graceful_timeout_s))
+            host.leave(not word)
+
+        loop.on(channel.fileno(), READ, told)
+        channel.send(b"r")
+        host.listen()
+        loop.run()
+
+    def hear(self, hand: Hand, _ready: bool) -> None:
+        """Heed a worker: it is ready, or it has served its share."""
+        try:
+            word = hand.channel.recv(1)
+        except OSError:
+            word = b""
+        if word == b"r":
+            hand.ready = True
+            if not self.served and all(hand.ready for hand in self.hands.values()):
+                self.served = True
+                self.parent.announce()
+            old = next((hand for hand in self.hands.values() if hand.spent and not hand.told), None)
+            if old:
+                old.told = True
+                old.channel.send(b"l")
+        elif word == b"s":
+            hand.spent = True
+            self.maintain()
+        else:  # it has ended
+            self.parent.loop.forget(hand.channel.fileno())
+
+    def ended(self, pid: int) -> None:
+        """Replace a worker that has ended."""
+        hand = self.hands.pop(pid)
+        self.parent.loop.forget(hand.channel.fileno())
+        hand.channel.close()
+        if self.closed or hand.told:
+            return
+        if not self.served and not self.hands:
+            say("no worker could start")
+            self.parent.status = 1
+            self.parent.loop.running = False
+        elif not hand.ready or time.monotonic() - hand.born < self.YOUNG_S:
+            self.brake("workers die as soon as they start", self.MOST_READY_S if hand.ready else self.MOST_S)
+        self.maintain()
+
+    def brake(self, reason: str, most: float) -> None:
+        """Start the worker after the next later, and ever later while that goes on."""
+        now = time.monotonic()
+        if now > self.due + self.MOST_S:  # it has not gone on
+            self.due, self.delay = now, self.FIRST_S
+            return
+        if self.delay == self.FIRST_S:
+            say(f"{reason}: the next ones are started later")
+        self.delay = min(2 * self.delay, most)
+        self.due = now + self.delay
+
+    def leave(self, _at_once: bool = True) -> None:
+        """Accept no more, and tell the workers."""
+        self.closed = True
+        for listener in self.listeners:
+            listener.sock.close()
+        for hand in self.hands.values():
+            self.parent.loop.forget(hand.channel.fileno())
+            hand.channel.close()
+
+
+class Parent:
+    """Forks, reaps and heeds signals; it never parses a byte of HTTP. Its role is how it serves: by a
+    child for each connection, by workers, or as the host of all."""
+
+    KILL_S = 0.25  # from a stack shown to SIGKILL
+
+    def __init__(self, site: Site, listeners: List[Listener], settings: Any) -> None:
         self.site = site
         self.limits = site.limits
-        self.listeners = listeners
-        self.fork = fork
         self.loop = Loop()
-        self.children: Dict[int, int] = {}  # pid: slot
-        self.slots = [n * Scoreboard.SLOT_BYTES for n in range(self.limits.max_children, 0, -1)]  # free ones
-        self.accepted: Optional[Tuple[Listener, socket.socket, Any]] = None  # and not served yet
-        self.lifeline = os.pipe()
-        self.wake = os.pipe()
         self.pid = os.getpid()
-        self.child: Optional[Child] = None  # in a child, that one
+        self.children: Dict[int, int] = {}  # pid: slot
+        self.wide = max(1, settings.threads) * Scoreboard.SLOT_BYTES  # what a child has of the scoreboard
+        last = len(site.board.memory) - self.wide
+        self.all_slots = list(range(last, 0, -self.wide))
+        self.slots = self.all_slots.copy()  # free ones
+        self.wake = os.pipe()
+        self.child: Any = None  # in a child, what heeds signals there
         self.stops = 0
+        self.status = 0
         self.draining = False
-        self.paused = True
-        self.told: List[str] = []
-        self.asked: Set[Tuple[int, float, int]] = set()  # waits that were asked to give way
+        self.role: Any
+        if settings.no_fork:
+            self.role = Host(site, listeners, self.loop)
+        else:
+            self.role = Crew(self, listeners, settings) if settings.workers else Forking(self, listeners)
+        self.forks = not settings.no_fork
+        self.name = "worker" if settings.workers else "child"
+        self.port = listeners[0].port
+        self.late: Dict[Any, float] = {}  # calls that take too long, and when that was told
 
     def run(self) -> int:
         """Serve until told to stop; return the exit status."""
@@ -1256,129 +2001,53 @@ class Parent:
         signal.signal(signal.SIGCHLD, lambda *_: None)  # it only wakes: then every child is reaped
         for signum in (*STOPS, signal.SIGURG):
             signal.signal(signum, self.on_signal)
-        faulthandler.register(signal.SIGUSR1, file=2)  # children inherit it: each shows its own stack
-        self.loop.wait(self.wake[0], READ, self.on_wake, NEVER)
-        self.open = [self.lifeline[1], *(listener.sock.fileno() for listener in self.listeners)]
-        self.private = [*self.wake]  # with `open`, what children have no business with
-        if isinstance(self.loop.selector, getattr(selectors, "EpollSelector", ())):
-            self.private.append(self.loop.selector.fileno())  # shared by fork: a child closes it, no more
-        if self.fork:
-            self.rehearse()
-        gc.collect()
-        gc.freeze()  # children share these pages as long as nobody counts in them
-        self.listen()
-        print(f"Serving HTTP on port {self.listeners[0].port} ...", flush=True)
-        self.loop.run()
-        return 0
-
-    def rehearse(self) -> None:
-        """Serve the page to ourselves: what that warms, children find warm. It is worth a twelfth of
-        the time of a connection that brings one request."""
-        ours, theirs = socket.socketpair()
-        site = Site(hello, self.limits, "", True)
-        child = Child(self, ours, self.slots[-1])
-        child.orphan = True  # has no parent to heed
-        conversation = converse(ours, site.connection_environ(self.listeners[0], ("", 0)), site, child.block)
-        with ours, theirs:
-            for _ in range(20):  # CPython specializes what ran a few times
-                theirs.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: -\r\nAccept: */*\r\n\r\n")
-            theirs.shutdown(socket.SHUT_WR)
-            child.block(conversation)
-
-    # Accept and fork. Nobody is lost: who cannot be served now stays in the kernel's queue, or
-    # is the one that was accepted already.
-
-    def listen(self, _ready: bool = False) -> None:
-        """Go on: with the connection that was accepted, then with those that come."""
-        if self.accepted:
-            self.serve()
-        elif self.paused and not self.draining:
-            self.paused = False
-            for listener in self.listeners:
-                self.loop.wait(listener.sock, READ, functools.partial(self.accept, listener), NEVER)
-
-    def accept(self, listener: Listener, _ready: bool) -> None:
-        """Accept one connection, if there is room."""
-        if self.fork and not self.slots:
-            self.make_room(f"all {self.limits.max_children} children are busy: --max-children allows more")
-            return
-        try:
-            sock, peer = listener.sock.accept()
-        except OSError as error:
-            if error.errno not in SKIPPED:
-                self.make_room(f"accept: {error.strerror}: see ulimit -n, and the limits of the system")
-            else:
-                self.site.board.memory[0] = self.draining  # who waited has left
-            return
-        if not peer:  # BSD's way to say that the client has left
-            sock.close()
-            return
-        sock.setblocking(self.fork)
-        self.accepted = listener, sock, peer
-        self.serve()
-
-    def serve(self) -> None:
-        """Serve the accepted connection: in a child, or here among others."""
-        assert self.accepted
-        if self.fork:
-            try:
-                self.spawn(*self.accepted)
-            except OSError as error:
-                self.make_room(f"fork: {error.strerror}: see ulimit -u, and the limits of the system")
-                return
-            self.accepted[1].close()
+        faulthandler.register(signal.SIGUSR1, file=2)  # children inherit it: each shows its own stacks
+        self.loop.on(self.wake[0], READ, self.on_wake)
+        if self.forks:
+            self.role.start()
+            if self.limits.timeout_s:
+                self.watch()
         else:
-            self.host(*self.accepted)
-        self.accepted = None
-        self.site.board.memory[0] = self.draining
-        self.listen()
+            self.freeze()
+            self.role.listen()
+            self.announce()
+        self.loop.run()
+        return self.status
 
-    def make_room(self, reason: str) -> None:
-        """Nobody more can be served now: ask those to go who keep others waiting, and wait."""
-        if reason not in self.told:
-            self.told.append(reason)
-            say(reason)
-        board, now = self.site.board, time.monotonic()
-        board.memory[0] = 1  # before the look: who goes idle from now on sees it
-        waits = ((*board.read(slot)[:2], pid) for pid, slot in self.children.items())
-        able = {wait for wait in waits if IDLE <= wait[0] < CALL and wait[1] <= now}
-        self.asked &= able  # the others have moved on
-        if self.asked == able:  # who was asked may have been busy
-            self.asked = set()
-        for wait in sorted(able - self.asked)[: math.ceil(self.limits.share * len(able))]:
-            self.asked.add(wait)
-            os.kill(wait[2], signal.SIGURG)  # ignored by default: harmless to whatever else it meets
-        self.paused = True
-        for listener in self.listeners:
-            self.loop.wait(listener.sock, NOTHING, self.listen, NEVER)
-        # What the system refused, it does not say when it can grant; children do not say what they wait for.
-        again = 0.0 if self.loop.dismiss(self.limits.share, WRITING, now) else self.limits.moment_s
-        self.loop.wait(self, NOTHING, self.listen, now + again)
+    def freeze(self) -> None:
+        """Leave what is there now to its pages: children share them as long as nobody counts in them."""
+        gc.collect()
+        gc.freeze()
 
-    def spawn(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
-        """Fork a child for the connection. Raises OSError where the system refuses."""
-        slot, board = self.slots[-1], self.site.board
-        board.note(slot, b"")
-        board.mark(slot, SILENT, expendable(self.limits, SILENT, self.limits.header_timeout_s))
-        date_line()  # once a second here, or once in each child
+    def announce(self) -> None:
+        """Print the ready line."""
+        print(f"Serving HTTP on port {self.port} ...", flush=True)
+
+    def fork(self, serve: Callable[[int], None]) -> int:
+        """Fork a child that runs `serve` with its slot, and ends; return its pid. Raises OSError where the
+        system refuses, IndexError without a slot."""
+        at = self.slots[-1]
+        self.site.board.note(at, b"")
         pid = os.fork()
         if not pid:
-            self.be_child(listener, sock, peer, slot)
+            self.be_child(serve, at)
         self.children[pid] = self.slots.pop()
+        return pid
 
-    def be_child(self, listener: Listener, sock: socket.socket, peer: Any, slot: int) -> NoReturn:
-        """Serve one connection and end: no path leads a child back from here."""
+    def be_child(self, serve: Callable[[int], None], at: int) -> NoReturn:
+        """Serve and end: no path leads a child back from here."""
         status = 70  # EX_SOFTWARE, unless the end is reached
         try:
-            self.child = child = Child(self, sock, slot)
             signal.set_wakeup_fd(-1)
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-            for descriptor in self.private + self.open:
+            for descriptor in (*self.wake, *self.role.private()):
                 os.close(descriptor)
-            environ = self.site.connection_environ(listener, peer)
-            child.block(converse(sock, environ, self.site, child.block))
-            sock.close()  # now, not after what remains to be done: later bytes are told at once
+            if hasattr(self.loop.poller, "close"):
+                self.loop.poller.close()  # an epoll set is shared by fork: a child closes it, no more
+            serve(at)
             status = 0
+        except UsageError as error:
+            say(str(error))
         except BaseException as error:
             sys.excepthook(type(error), error, error.__traceback__)
         finally:
@@ -1389,44 +2058,23 @@ class Parent:
                 pass
             finally:
                 if not status:
-                    self.site.board.memory[slot] = 0
+                    self.site.board.memory[at] = 0
                 os._exit(status)
-
-    def host(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
-        """Serve the connection in this process, among others."""
-        conversation = converse(sock, self.site.connection_environ(listener, peer), self.site)
-
-        def resume(ready: Optional[bool]) -> None:
-            event = advance(conversation, ready, lambda request, run, *call: run(*call))
-            if event:
-                state, timeout = event
-                if state <= SILENT and self.draining:
-                    timeout = 0.0
-                events = WRITE if state == WRITING else READ
-                gives = state, expendable(self.limits, state, timeout)
-                self.loop.wait(sock, events, resume, time.monotonic() + timeout, gives)
-            else:
-                self.loop.forget(sock)
-                sock.close()
-                self.finish()
-
-        resume(None)
 
     # Heed signals: reap, drain, cut.
 
     def on_signal(self, signum: int, frame: Optional[FrameType]) -> None:
         """Note TERM or INT: the first drains, the second cuts. A child inherits this, so that no
-        signal finds it unprepared: it heeds SIGURG while it waits, and leaves the rest to its parent."""
+        signal finds it unprepared: it heeds SIGURG, and leaves the rest to its parent."""
         if self.child:
             if os.getpid() != self.child.pid:  # a process that the application has forked
                 signal.signal(signum, signal.SIG_DFL)
                 os.kill(os.getpid(), signum)
-            elif signum == signal.SIGURG and self.child.expendable <= time.monotonic():
-                self.child.expendable = NEVER
-                raise GiveWay
+            elif signum == signal.SIGURG:
+                self.child.heed_signal()
         elif signum in STOPS:
             self.stops += 1
-            if self.stops > 1 and not self.fork:  # the loop may be in the application
+            if self.stops > 1 and not self.forks:  # the loop may be in the application
                 self.cut()
 
     def on_wake(self, _ready: bool) -> None:
@@ -1435,73 +2083,82 @@ class Parent:
             os.read(self.wake[0], 4096)
         except BlockingIOError:
             pass
-        if (self.fork or self.pid == 1) and self.reap():  # else children are the application's
-            self.listen()
+        if self.forks or self.pid == 1:  # else children are the application's
+            self.reap()
         if self.stops and not self.draining:
             self.drain()
         if self.stops > 1:
             self.cut()
-        self.finish()
+        self.role.finish()
 
-    def reap(self) -> bool:
-        """Reap every child that has ended, for signals coalesce; return whether there was one."""
-        reaped = False
+    def reap(self) -> None:
+        """Reap every child that has ended, for signals coalesce."""
         try:
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if not pid:
-                    return reaped
-                slot = self.children.pop(pid, 0)
-                if slot:  # not an orphan that PID 1 inherited
-                    reaped = True
-                    self.slots.append(slot)
-                    self.tell_end(pid, status, slot)
+                    return
+                at = self.children.pop(pid, 0)
+                if at:  # not an orphan that PID 1 inherited
+                    self.slots.append(at)
+                    self.tell_end(pid, status, at)
+                    self.role.ended(pid)
         except ChildProcessError:
-            return reaped
+            return
 
-    def tell_end(self, pid: int, status: int, slot: int) -> None:
+    def tell_end(self, pid: int, status: int, at: int) -> None:
         """Say how a child died that did not come to its end, and what it was serving."""
-        state, _, line = self.site.board.read(slot)
-        if state:
+        board = self.site.board
+        slots = [board.read(slot) for slot in range(at, at + self.wide, board.SLOT_BYTES)]
+        for slot in range(at, at + self.wide, board.SLOT_BYTES):
+            board.mark(slot, 0, 0.0)
+        board.weigh(at, board.NOBODY)
+        if slots[0][0]:
             how = f"exited with status {os.WEXITSTATUS(status)}"
             if os.WIFSIGNALED(status):
                 number = os.WTERMSIG(status)
                 how = "was killed by " + SIGNALS.get(number, f"signal {number}")
-            when = "before a further request" if line else "before its first request"
-            if line and state >= WRITING:
-                when = "while serving " + line.decode("latin-1")
-            say(f"child {pid} {how} {when}")
+            lines = [line.decode("latin-1") for state, _, line in slots if line and state >= WRITING]
+            when = "before a further request" if slots[0][2] else "before its first request"
+            say(f"{self.name} {pid} {how} " + ("while serving " + ", ".join(lines) if lines else when))
 
     def drain(self) -> None:
         """Accept no more, let what is in flight finish, close what is idle."""
         self.draining = True
-        self.site.board.memory[0] = 1
-        for listener in self.listeners:
-            self.loop.forget(listener.sock)
-            listener.sock.detach()
-        for descriptor in self.open:
-            os.close(descriptor)
-        self.open = []
-        self.loop.dismiss(1, SILENT, NEVER)
+        self.role.leave(True)
         deadline = time.monotonic() + self.limits.graceful_timeout_s
-        self.loop.wait("drain", NOTHING, lambda _: self.cut(), deadline)
+        self.loop.on("drain", NOTHING, lambda _: self.cut(), deadline)
 
     def cut(self) -> None:
         """End what is still in flight."""
-        if not self.fork:
+        if not self.forks:
             sys.stdout.flush()
             os._exit(0)
         for pid in self.children:
             os.kill(pid, signal.SIGKILL)
-        if self.accepted:
-            self.accepted[1].close()
-            self.accepted = None
+        self.role.accepted = None
         self.loop.running = bool(self.children)
 
-    def finish(self) -> None:
-        """Leave the loop when the drain is complete."""
-        if self.draining and not self.children and not self.accepted:
-            self.loop.running = any(wait.gives[0] for wait in self.loop.waits.values())
+    def watch(self, _ready: bool = False) -> None:
+        """Look for calls into the application that take too long: tell, show the stacks, end them."""
+        now, late, board = time.monotonic(), {}, self.site.board
+        for pid, at in self.children.items():
+            for slot in range(at, at + self.wide, board.SLOT_BYTES):
+                state, since, line = board.read(slot)
+                key = pid, slot, since
+                if state != CALL or now - since < self.limits.timeout_s:
+                    continue
+                late[key] = self.late.get(key, now)
+                if key not in self.late:
+                    what = line.decode("latin-1")
+                    say(f"{self.name} {pid} is in the application for {now - since:.1f} s: {what}")
+                    os.kill(pid, signal.SIGUSR1)
+                    os.kill(pid, signal.SIGURG)  # a worker can end the call
+                elif now - late[key] > self.KILL_S:
+                    os.kill(pid, signal.SIGKILL)
+        self.late = late
+        again = self.KILL_S if late else min(1.0, self.limits.timeout_s / 4)
+        self.loop.on("watch", NOTHING, self.watch, now + again)
 
 
 # ---- command line: from arguments to a running server ----------------------------------------
@@ -1514,6 +2171,7 @@ OPTIONS = (  # option, attribute of Limits, metavar, help
     ("--stall-timeout", "stall_timeout_s", "S", "seconds that a body may be behind --min-rate"),
     ("--send-timeout", "send_timeout_s", "S", "seconds that a client who reads may be behind --min-rate"),
     ("--min-rate", "rate_bytes_per_s", "BYTES", "bytes a second that a client sends of a body, or reads"),
+    ("--timeout", "timeout_s", "S", "seconds after which a call into the application is ended; 0 is never"),
     ("--graceful-timeout", "graceful_timeout_s", "S", "seconds that requests in flight have at the end"),
     ("--max-body", "body_bytes", "BYTES", "the largest body of a request"),
 )
@@ -1554,6 +2212,17 @@ def load(spec: str) -> Application:
     return application
 
 
+def load_application(found: Any) -> Application:
+    """Return the application that the command line names."""
+    spec = found.module if found.app is None else found.app
+    app = hello if spec is None else load(spec)
+    if found.validate:
+        from wsgiref.validate import validator
+
+        app = validator(app)
+    return app
+
+
 def open_standard_streams() -> None:
     """Open descriptors 0 to 2 where they are missing: a listener must not become stdout."""
     for number in (0, 1, 2):
@@ -1587,6 +2256,16 @@ def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
     text = "where to listen, also :PORT and [IPV6]:PORT; port 0 is any free one (%(default)s)"
     add("--bind", default="localhost:8888", metavar="HOST:PORT", help=text)
     add("--no-fork", action="store_true", help="serve in one process, for debuggers; slow requests delay all")
+    text = "fork workers beforehand, each for many connections: auto is one for each processor, and 0 a process"
+    text += " for each connection; WEB_CONCURRENCY in the environment is another default (0)"
+    add("--workers", default=os.environ.get("WEB_CONCURRENCY") or "0", metavar="N", help=text)
+    text = "threads that call the application in each worker (1)"
+    add("--threads", type=int, default=1, metavar="N", help=text)
+    text = "requests after which a worker is replaced; 0 is never (0)"
+    add("--max-requests", type=int, default=0, metavar="N", help=text)
+    text = "at most so many requests more, at random (0)"
+    add("--max-requests-jitter", type=int, default=0, metavar="N", help=text)
+    add("--no-preload", action="store_true", help="import the application in each worker")
     add("--root-path", default="", metavar="/PATH", help="mount the application below this path")
     add("--validate", action="store_true", help="hold the application to PEP 3333, by wsgiref.validate")
     add("--verbose", action="store_true", help="a line on stderr for each request and refusal")
@@ -1600,13 +2279,34 @@ def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
         raise UsageError("the application is named twice")
     if not re.fullmatch(r"(/[^/?#\x00-\x20\x7f]+)*", found.root_path):
         raise UsageError(f"--root-path: /PATH, without a slash at its end, not {found.root_path}")
+    check_workers(found)
     limits = Limits()
     for option, name, metavar, _ in OPTIONS:
         value, most = getattr(found, name), 10**15 if metavar == "BYTES" else 10**6
-        if not 0 < value <= most:
+        if not 0 < value <= most and value != getattr(Limits, name):
             raise UsageError(f"{option}: a number above 0, up to {most}, not {value}")
         setattr(limits, name, value)
     return found, limits
+
+
+def check_workers(found: Any) -> None:
+    """Make --workers a number. Raises UsageError where it does not go with the other options."""
+    if found.workers == "auto":
+        affinity = getattr(os, "sched_getaffinity", None)
+        found.workers = len(affinity(0)) if affinity else os.cpu_count() or 1
+    elif not re.fullmatch("[0-9]{1,4}", found.workers):
+        raise UsageError(f"--workers, WEB_CONCURRENCY: a number or auto, not {found.workers}")
+    found.workers = 0 if found.no_fork else int(found.workers)
+    for name, least in (("threads", 1), ("max_requests", 0), ("max_requests_jitter", 0)):
+        value, option = getattr(found, name), "--" + name.replace("_", "-")
+        if not least <= value <= 10**6:
+            raise UsageError(f"{option}: a number from {least} to {10**6}, not {value}")
+        if value > least and not found.workers:
+            raise UsageError(f"{option}: for --workers only")
+    if found.no_preload and not found.workers:
+        raise UsageError("--no-preload: for --workers only")
+    if found.timeout_s and found.no_fork:
+        raise UsageError("--timeout: not with --no-fork")
 
 
 def start(arguments: Optional[Sequence[str]]) -> int:
@@ -1615,13 +2315,11 @@ def start(arguments: Optional[Sequence[str]]) -> int:
     fork = not found.no_fork
     if fork and not hasattr(os, "fork"):
         raise UsageError("this platform has no fork: use --no-fork")
-    spec = found.module if found.app is None else found.app
+    found.load = functools.partial(load_application, found)
+    app: Any = None
     try:
-        app = hello if spec is None else load(spec)
-        if found.validate:
-            from wsgiref.validate import validator
-
-            app = validator(app)
+        if not found.no_preload:
+            app = found.load()
     except (UsageError, KeyboardInterrupt):
         raise
     except BaseException as error:  # the application's own failure, shown to its author
@@ -1632,9 +2330,12 @@ def start(arguments: Optional[Sequence[str]]) -> int:
     if fork and threads and threads.active_count() > 1:
         say("the application started threads at import: they do not exist in the children that serve")
     listeners = listen(found.bind, limits.backlog)
-    site = Site(app, limits, found.root_path, fork)
+    # As many workers again while the old ones leave.
+    slots = (2 * found.workers + 2) * found.threads if found.workers else limits.max_children if fork else 1
+    site = Site(app, limits, found.root_path, slots)
+    site.environ["wsgi.multithread"] = found.threads > 1
     site.talks = found.verbose or sys.stderr.isatty()
-    status = Parent(site, listeners, fork).run()
+    status = Parent(site, listeners, found).run()
     if threads and threads.active_count() > 1:  # they would be waited for
         sys.stdout.flush()
         os._exit(status)

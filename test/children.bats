@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # What an application may do to its process: die, print, spawn, catch signals. It does it to one connection.
 
+# bats file_tags=workers
 load test_helper
 
 setup() {
@@ -26,7 +27,7 @@ outlives() {
     start_server crash:app
     run curl -s -m 10 -o /dev/null -w '%{http_code}' "$url$1"
     [ "$status" -ne 28 ] # the client is not left waiting
-    eventually has_children 0
+    eventually rests
     [ "$(curl -s -m 10 "$url")" = "alive" ]
 }
 
@@ -46,7 +47,7 @@ outlives() {
 @test "says nothing of children that end well" {
     start_server crash:app
     curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-20]"
-    eventually has_children 0
+    eventually rests
     [ ! -s "$stderr" ]
 }
 
@@ -66,16 +67,18 @@ outlives() {
     grep -q '^MemoryError' "$stderr"
 }
 
+# bats test_tags=fork
 @test "loses no other connection when one child dies" {
     start_server crash:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
-    eventually has_children 1
+    eventually has_children "$(($(workers) + 1))"
     run curl -s -m 10 "$url/segfault"
     printf 'GET / HTTP/1.0\r\n\r\n' >&6
     while read -r -t 10 line <&6 && [ "$line" != "alive" ]; do :; done
     [ "$line" = "alive" ]
 }
 
+# bats test_tags=fork
 @test "does not take a dead child's pid for the one that has it next" {
     start_server crash:app
     run curl -s -m 10 "$url/kill" "$url/exit" "$url/segfault"
@@ -84,12 +87,13 @@ outlives() {
     [ "$(grep -c 'GET /exit' "$stderr")" -eq 1 ]
 }
 
+# bats test_tags=fork
 @test "names no request for a child that dies before its first one" {
     start_server crash:app
     curl -sf -m 10 -o /dev/null "$url"
-    eventually has_children 0
+    eventually rests
     exec 6<>"/dev/tcp/127.0.0.1/$port"
-    eventually has_children 1
+    eventually has_children "$(($(workers) + 1))"
     kill -KILL "$(children "$server_pid")"
     eventually grep -q 'before its first request' "$stderr"
 }
@@ -97,7 +101,7 @@ outlives() {
 @test "runs what the application left with atexit once, in the parent" {
     start_server at_exit:app
     curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-3]"
-    eventually has_children 0
+    eventually rests
     [ "$(grep -c 'at exit' "$stdout")" -eq 0 ]
     stop_server
     eventually grep -q 'at exit' "$stdout"
@@ -107,7 +111,7 @@ outlives() {
 @test "ends a child although its application left a thread running" {
     start_server threads:app
     [ "$(curl -s -m 10 "$url/left")" = "sum 10" ]
-    eventually has_children 0
+    eventually rests
 }
 
 @test "runs the application's own threads" {
@@ -127,6 +131,7 @@ outlives() {
     eventually grep -q '^printed a line$' "$stdout"
 }
 
+# bats test_tags=fork
 @test "keeps what the application prints without a newline" {
     start_server printing:app
     curl -sf -m 20 -o /dev/null "$url/partial"
@@ -175,6 +180,7 @@ outlives() {
     [ "$(curl -s -m 10 "$url/interrupt")" = "status -2" ]
 }
 
+# bats test_tags=fork
 @test "leaves SIGCHLD to the application, and no signal blocked" {
     start_server signals:app
     [ "$(curl -s -m 10 "$url")" = "default True, saw ['SIGCHLD'], status 7, blocked 0" ]
@@ -186,6 +192,7 @@ outlives() {
     [ "$(curl -s -m 10 "$url")" -eq 0 ]
 }
 
+# bats test_tags=fork
 @test "leaves a child no descriptor but the standard ones, its connection and the lifeline" {
     launch=("$PYTHON" -c 'import os, sys; os.closerange(3, 256); os.execvp(sys.argv[1], sys.argv[1:])')
     start_server descriptors:app
@@ -229,10 +236,11 @@ no_zombie_but_one() {
 }
 
 # Linux has signals without a name.
+# bats test_tags=fork
 @test "goes on after a child was killed by any signal" {
     start_server hello:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
-    eventually has_children 1
+    eventually has_children "$(($(workers) + 1))"
     kill -40 "$(children "$server_pid")" 2>/dev/null || skip "no signal has the number 40 here"
     eventually grep -q 'killed by' "$stderr"
     curl -sf -m 10 -o /dev/null "$url"
@@ -243,6 +251,7 @@ no_zombie_but_one() {
     [ "$(curl -s -m 20 "$url")" = "status -15" ]
 }
 
+# bats test_tags=fork
 @test "leaves the application its own children with --no-fork" {
     start_server --no-fork forks:app
     curl -s -m 10 "$url/start"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bats
 # How long a client may take: over a head, over a body, and between two requests.
 
-# bats file_tags=both-modes
+# bats file_tags=every-mode
 load test_helper
 
 # Succeeds when no connection is left, of a server that had $1 descriptors before the first came.
 all_gone() {
-    [ "$(children "$server_pid")" = "" ] && [ "$(descriptors "$server_pid")" -eq "$1" ]
+    rests && [ "$(descriptors_of_all)" -eq "$1" ]
 }
 
 # A file of 32 MB, with "end" as its last line.
@@ -50,7 +50,7 @@ make_file() {
 # RFC 9112 9.6: for a bounded time
 @test "leaves a refused client that does not close after a while" {
     start_server seen:app
-    before=$(descriptors "$server_pid")
+    before=$(descriptors_of_all)
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET /#a HTTP/1.1\r\nHost: a\r\n\r\n' >&6
     [ "$(statuses <&6)" = "400" ]
@@ -95,7 +95,7 @@ make_file() {
 
 @test "leaves a client that reads nothing of its response" {
     start_server --send-timeout 1 large_or_held:app
-    before=$(descriptors "$server_pid")
+    before=$(descriptors_of_all)
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET /large HTTP/1.0\r\n\r\n' >&6
     read -r -t 10 line <&6
@@ -124,7 +124,7 @@ reads_steadily() { # PATH
 @test "leaves a client that reads nothing of its file" {
     make_file
     start_server --send-timeout 1 sends_file:app
-    before=$(descriptors "$server_pid")
+    before=$(descriptors_of_all)
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET /file HTTP/1.0\r\n\r\n' >&6
     read -r -t 10 line <&6

@@ -2,7 +2,7 @@
 # Who gives way when others wait and there is no room: first who is idle, then who has sent nothing, an unfinished
 # head, an unfinished body, a client that does not read. Room is --max-children, with --no-fork what ulimit -n leaves.
 
-# bats file_tags=both-modes
+# bats file_tags=every-mode
 load test_helper
 
 setup() {
@@ -17,6 +17,7 @@ start_with_room() {
     while [ "$#" -gt 0 ] && [ "$1" != -- ]; do changes+=("$1") && shift; done
     [ "$#" -eq 0 ] || shift
     if forks; then set -- "$@" --max-children "$room"; else changes+=("room:$room"); fi
+    [ "$(workers)" -eq 0 ] || set -- "$@" --workers 1 # each has its own room
     altered ${changes[@]+"${changes[@]}"}
     start_server --keep-alive 60 --header-timeout 60 --stall-timeout 60 "$@" large_or_held:app
 }

@@ -2,6 +2,7 @@
 # The stages of the article, each a promise, with the article's own figures. Those that need a limit
 # of the system stand in limits.bats.
 
+# bats file_tags=workers
 load test_helper
 
 setup() {
@@ -29,16 +30,19 @@ has_zombies() {
     [ "$(curl -s -m 20 "http://[::1]:$port/")" = "Hello, World!" ]
 }
 
+# bats test_tags=fork
 @test "serves in its own process with --no-fork" {
     start_server --no-fork pid:app
     [ "$(curl -s -m 20 "$url")" = "$server_pid" ]
 }
 
+# bats test_tags=fork
 @test "serves one connection after another with --no-fork" {
     start_server --no-fork hello:app
     seq 20 | xargs -P 5 -I{} curl -sf -m 20 -o /dev/null "$url/{}"
 }
 
+# bats test_tags=fork
 @test "gives each connection a process of its own" {
     start_server pid:app
     first=$(curl -s -m 20 "$url" "$url")
@@ -62,7 +66,7 @@ has_zombies() {
 @test "answers others while one client sends nothing" {
     start_server hello:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
-    eventually has_children 1
+    ! forks || eventually has_children 1
     [ "$(curl -s -m 10 "$url")" = "Hello, World!" ]
 }
 
@@ -91,11 +95,14 @@ has_zombies() {
 @test "keeps no descriptor of two hundred connections" {
     start_server hello:app
     curl -sf -m 20 -o /dev/null "$url"
-    before=$(descriptors "$server_pid")
+    eventually rests
+    before=$(descriptors_of_all)
     curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-200]"
-    [ "$(descriptors "$server_pid")" -eq "$before" ]
+    eventually rests
+    [ "$(descriptors_of_all)" -eq "$before" ]
 }
 
+# bats test_tags=fork
 @test "hands no connection on to the children that come later" {
     start_server descriptors:app
     exec 6<>"/dev/tcp/127.0.0.1/$port" 7<>"/dev/tcp/127.0.0.1/$port"
@@ -115,6 +122,7 @@ has_zombies() {
 }
 
 # The parent is stopped while they end, so that their 128 signals become one.
+# bats test_tags=fork
 @test "leaves no zombie when 128 children end at once, with no later connection to wake it" {
     start_server latch:app
     exec 5<>"$LATCH"
@@ -131,14 +139,14 @@ has_zombies() {
 @test "leaves no zombie after 128 clients at once" {
     start_server hello:app
     "$PYTHON" "$CLIENT" --max-clients 128 --max-conns 1 "$url"
-    eventually has_children 0
+    eventually rests
 }
 
 @test "leaves no zombie under continuous load" {
     start_server hello:app
     seq 8 | xargs -P 8 -I{} curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-60]"
     [ "$(zombies "$server_pid" | grep -c .)" -lt 20 ]
-    eventually has_children 0
+    eventually rests
 }
 
 @test "answers every connection of client.py" {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # How the server ends, what it leaves behind, and what it does while nothing happens.
 
+# bats file_tags=workers
 load test_helper
 
 setup() {
@@ -123,6 +124,7 @@ naps() {
 }
 
 # Two signals that differ: the same one, sent twice, may arrive as one.
+# bats test_tags=fork
 @test "cuts what is in flight on a second signal with --no-fork" {
     start_server --no-fork latch:app
     exec 5<>"$LATCH"
@@ -164,6 +166,7 @@ naps() {
     gone "${idle[@]}"
 }
 
+# bats test_tags=fork
 @test "closes idle connections when it stops with --no-fork" {
     start_server --keep-alive 60 --graceful-timeout 60 --no-fork latch:app
     keep_open 6
@@ -172,6 +175,7 @@ naps() {
 }
 
 # The response is larger than what the system takes in, and its head is sent before the server is told to stop.
+# bats test_tags=fork
 @test "lets no connection go idle when it stops with --no-fork" {
     start_server --keep-alive 60 --graceful-timeout 60 --no-fork large:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
@@ -183,13 +187,15 @@ naps() {
     ends_well
 }
 
+# bats test_tags=fork
 @test "closes connections that have sent nothing when it stops" {
     start_server --header-timeout 60 --graceful-timeout 60 hello:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
-    eventually has_children 1 "$server_pid"
+    eventually has_children "$(($(workers) + 1))"
     stop_server
 }
 
+# bats test_tags=fork
 @test "lets a hundred connections go when it stops, but for the one in flight" {
     start_server --keep-alive 60 latch:app
     exec 5<>"$LATCH"
@@ -197,7 +203,7 @@ naps() {
     eventually arrived 100
     printf '%99s' "" >&5
     kill -TERM "$server_pid"
-    eventually has_children 1 "$server_pid"
+    eventually has_children "$(($(workers) + 1))"
     echo >&5
     wait_for "$client"
     ends_well
@@ -267,6 +273,7 @@ cut_after_grace() { # PATH
     server_pid=
 }
 
+# bats test_tags=fork
 @test "reaps the orphans that it inherits as PID 1" {
     as_first_process
     start_server orphan:app

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # Responses on the wire: framing, the fields that are the server's own, the end of the connection.
 
-# bats file_tags=both-modes
+# bats file_tags=every-mode
 load test_helper
 
 setup() {

@@ -75,7 +75,23 @@ altered() {
 
 # forks  succeeds when the server has a process for each connection, as it does unless SERVER_OPTIONS say otherwise.
 forks() {
-    case " ${SERVER_OPTIONS-} " in *' --no-fork '*) return 1 ;; esac
+    case " ${SERVER_OPTIONS-} " in *' --no-fork '* | *' --workers '*) return 1 ;; esac
+}
+
+# workers  prints how many processes the server has beside the one that was started, when it has no child for a
+# connection; rests  succeeds when it has no others.
+workers() {
+    set -- "$(sed -n 's/.*--workers \([0-9]*\).*/\1/p' <<<"${SERVER_OPTIONS-}")"
+    echo "${1:-0}"
+}
+
+rests() {
+    has_children "$(workers)"
+}
+
+# threads  succeeds when workers call the application in threads.
+threads() {
+    case " ${SERVER_OPTIONS-} " in *' --threads '*) ;; *) return 1 ;; esac
 }
 
 # wait_for PID  waits for a background job of this shell and returns its exit status. The server gives requests in
@@ -148,7 +164,13 @@ has_children() {
     [ "$(children "${2-$server_pid}" | grep -c .)" -eq "$1" ]
 }
 
-# descriptors PID  prints the number of its open descriptors.
+# descriptors_of_all  prints the number of open descriptors of the server's processes; descriptors PID  of one.
+descriptors_of_all() {
+    local pid sum=0
+    for pid in "$server_pid" $(children "$server_pid"); do sum=$((sum + $(descriptors "$pid"))); done
+    echo "$sum"
+}
+
 descriptors() {
     if [ -d "/proc/$1/fd" ]; then
         set -- "/proc/$1/fd/"*

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # PEP 3333, from the side of the application: what it is given, and what becomes of what it does.
 
-# bats file_tags=both-modes
+# bats file_tags=every-mode
 load test_helper
 
 setup() {
@@ -59,7 +59,7 @@ begin() {
     shows "type dict"
     shows "wsgi.version=(1, 0)"
     shows "wsgi.url_scheme='http'"
-    for line in multithread=False run_once=False input_terminated=True; do shows "wsgi.$line"; done
+    for line in multithread="$(if threads; then echo True; else echo False; fi)" run_once=False input_terminated=True; do shows "wsgi.$line"; done
     for name in input errors file_wrapper; do grep -q "^wsgi\.$name=<" <<<"$body"; done
 }
 
@@ -112,7 +112,7 @@ begin() {
 @test "says whether other processes serve too" {
     start_server environ_repr:app
     get /
-    shows "wsgi.multiprocess=$(if forks; then echo True; else echo False; fi)"
+    shows "wsgi.multiprocess=$(if forks || [ "$(workers)" -gt 0 ]; then echo True; else echo False; fi)"
 }
 
 @test "decodes the path once, leaves the query as it is, and keeps the raw target" {
