@@ -2256,7 +2256,7 @@ def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
     text = "where to listen, also :PORT and [IPV6]:PORT; port 0 is any free one (%(default)s)"
     add("--bind", default="localhost:8888", metavar="HOST:PORT", help=text)
     add("--no-fork", action="store_true", help="serve in one process, for debuggers; slow requests delay all")
-    text = "fork workers beforehand, each for many connections: auto is one for each processor, and 0 a process"
+    text = "fork workers beforehand, each for many connections: auto is one for each processor, 0 a process"
     text += " for each connection; WEB_CONCURRENCY in the environment is another default (0)"
     add("--workers", default=os.environ.get("WEB_CONCURRENCY") or "0", metavar="N", help=text)
     text = "threads that call the application in each worker (1)"
