@@ -12,8 +12,8 @@ Two stories, each told once, in the order in which things happen.
 A connection is one *conversation*: a generator that reads straight down and never blocks.
 It yields what it needs, and whoever runs it provides that and resumes it:
 
-    (state, timeout)                    wait until the socket is ready, or for so many seconds
-    (CALL, connection, act)             hand back what act() returns: the application is called
+    (state, timeout)      wait until the socket is ready, or for so many seconds
+    (CALL, act)           hand back what act() returns: the application is called in a thread
 
                  listener
                     | accept
@@ -219,7 +219,7 @@ def expendable(limits: Limits, state: int, deadline: float) -> float:
 class Connection:
     """A client's bytes: `ahead` are those that were received and not yet used."""
 
-    __slots__ = "address ahead alone block limits listener port release request site sock".split()
+    __slots__ = "address ahead alone block call limits listener port release request site sock".split()
 
     def __init__(self, sock: socket.socket, peer: Any, listener: Listener, site: Site) -> None:
         self.sock = sock
@@ -231,6 +231,7 @@ class Connection:
         self.request: Optional[Request] = None  # the last one
         # Set by whoever runs the conversation.
         self.alone = False  # no other conversation is in this process: a call on the socket may block
+        self.call: Any = None  # makes a call into the application, where no thread does
         self.block: Any = None  # runs steps to their end, where a call into the application may block
         self.release: Any = None  # is told that the calls for a request are over
 
@@ -262,25 +263,25 @@ class Connection:
             ready = yield state, deadline - time.monotonic()
 
     def send(self, data: bytes, sent: int = 0) -> Steps[None]:
-        """Send `data`, but for the bytes `sent` already, as the client reads it. Raises ClientGone,
-        also for one who reads too slowly."""
-        stall_s = self.limits.send_timeout_s
-        rest, deadline = memoryview(data)[sent:], self.later(stall_s)
-        while rest:
-            count = self.attempt(self.sock.send, rest)
-            if count:
-                rest, deadline = rest[count:], self.later(stall_s, deadline, count)
-            elif not (yield WRITING, deadline - time.monotonic()):
-                raise ClientGone
+        """Send `data`, but for the bytes `sent` already. Raises ClientGone."""
+        rest = memoryview(data)[sent:]
+        return self.transfer(len(rest), lambda done: self.sock.send(rest[done:]))
 
     def send_file(self, file: int, offset: int, count: int) -> Steps[None]:
-        """Send `count` bytes of a regular file, from `offset`, without reading them here."""
-        stall_s = self.limits.send_timeout_s
+        """Send `count` bytes of a regular file, from `offset`, without reading them here. Raises ClientGone,
+        EOFError."""
+        sock = self.sock.fileno()
+        return self.transfer(count, lambda done: os.sendfile(sock, file, offset + done, count - done))
+
+    def transfer(self, count: int, send: Callable[[int], int]) -> Steps[None]:
+        """Send `count` bytes, as the client reads them, by a function that is told how many are sent and
+        returns how many more were. Raises ClientGone, also for one who reads too slowly."""
+        stall_s, done = self.limits.send_timeout_s, 0
         deadline = self.later(stall_s)
-        while count:
-            sent = self.attempt(os.sendfile, self.sock.fileno(), file, offset, count)
+        while done < count:
+            sent = self.attempt(send, done)
             if sent:
-                offset, count, deadline = offset + sent, count - sent, self.later(stall_s, deadline, sent)
+                done, deadline = done + sent, self.later(stall_s, deadline, sent)
             elif sent == 0:
                 raise EOFError("the file became shorter while it was sent")
             elif not (yield WRITING, deadline - time.monotonic()):
@@ -340,6 +341,17 @@ class Request:
         self.persistent = "close" not in options and (self.minor > 0 or "keep-alive" in options)
         # How the last response to it began: the head, the length and the second that it is for, the bytes.
         self.answered: Tuple[Any, ...] = (None, 0, NEVER, b"")
+
+    def environ_for(self, connection: Connection, body: BinaryIO) -> Environ:
+        """Return a fresh environ for one exchange."""
+        environ = self.environ.copy()
+        environ["REMOTE_ADDR"] = connection.address
+        environ["REMOTE_PORT"] = connection.port
+        environ["wsgi.input"] = body
+        if self.chunked:
+            environ["CONTENT_LENGTH"] = str(body.seek(0, io.SEEK_END))
+            body.seek(0)
+        return environ
 
     def add_fields(self, fields: List[Tuple[str, str]], limits: Limits) -> None:
         """Add the field lines to the environ, repeated ones joined in order (RFC 9110 5.3)."""
@@ -886,8 +898,9 @@ def converse(connection: Connection) -> Steps[None]:
                 return
             request = connection.request = known.get(head) or parse(head, connection)
             body = (yield from Body(connection).read(request)) if request.framing else io.BytesIO()
-            goes_on = yield from exchange(Response(connection, request), body)
-            del body  # an idle connection holds none
+            environ = request.environ_for(connection, body)
+            goes_on = yield from exchange(Response(connection, request), environ)
+            del body, environ  # an idle connection holds none
             if not goes_on:
                 break
         # A client that has not said close may be sending on.
@@ -904,25 +917,20 @@ def converse(connection: Connection) -> Steps[None]:
         report(head or b"", error)
 
 
-def exchange(response: Response, body: BinaryIO) -> Steps[bool]:
+def exchange(response: Response, environ: Environ) -> Steps[bool]:
     """Call the application and send its response; return whether the connection goes on.
     Every call is made in the request's own context. Raises HTTPError, ClientGone."""
     request, connection = response.request, response.connection
-    site = connection.site
-    environ = request.environ.copy()
-    environ["REMOTE_ADDR"] = connection.address
-    environ["REMOTE_PORT"] = connection.port
-    environ["wsgi.input"] = body
-    if request.chunked:
-        environ["CONTENT_LENGTH"] = str(body.seek(0, 2))
-        body.seek(0)
-    run = contextvars.copy_context().run
+    site, run = connection.site, contextvars.copy_context().run
+    blocks: Any = None
     site.left -= 1
     if not site.left:
         site.spent()
-    blocks: Any = None
     try:
-        blocks = yield CALL, connection, functools.partial(run, site.app, environ, response.start)
+        if connection.call:  # as `call` does, without a generator on the way of every request
+            blocks = connection.call(connection, run, site.app, environ, response.start)
+        else:
+            blocks = yield CALL, functools.partial(run, site.app, environ, response.start)
         data = response.whole(blocks) or (yield from send_blocks(response, blocks, run))
     except ClientGone:
         raise
@@ -938,22 +946,16 @@ def exchange(response: Response, body: BinaryIO) -> Steps[bool]:
             say(f"{connection.address} {request.line.decode()} {code}")
         if type(blocks) is not list and hasattr(blocks, "close"):
             try:
-                yield CALL, connection, functools.partial(run, blocks.close)
+                yield from call(connection, run, blocks.close)
             except BaseException as error:
                 report(request.line, error)
         if connection.release:
             connection.release()
     if response.spool:
         yield from send_spool(response)
-    if data:
-        try:  # as attempt does, at half the cost
-            sent = connection.sock.send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            raise ClientGone from error
-        if sent != len(data):
-            yield from connection.send(data, sent)
+    sent = connection.attempt(connection.sock.send, data) if data else 0
+    if sent != len(data):
+        yield from connection.send(data, sent or 0)
     return not response.close
 
 
@@ -972,10 +974,10 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
         yield from connection.send_file(file, offset, count)
         response.left = (response.left or 0) - count
         return response.end()
-    blocks = yield CALL, connection, functools.partial(run, iter, blocks)
-    ask, turn = functools.partial(run, next, blocks, end), time.monotonic() + limits.turn_s
+    blocks = yield from call(connection, run, iter, blocks)
+    turn = time.monotonic() + limits.turn_s
     while True:
-        block = yield CALL, connection, ask
+        block = yield from call(connection, run, next, blocks, end)
         if block is end:
             break
         yield from send_spool(response)
@@ -1032,23 +1034,18 @@ def refuse(connection: Connection, error: HTTPError, head: Union[bytes, bytearra
         return
 
 
-def advance(
-    conversation: Steps[Any], value: Any, call: Any = None, failure: Optional[BaseException] = None
-) -> Optional[Tuple[Any, ...]]:
-    """Resume `conversation`, and make its calls by `call` if there is one, until it waits; return what
-    for, or None at its end. What a call raises is raised where the conversation asked for it."""
+def call(connection: Connection, act: Callable[..., Any], *arguments: Any) -> Steps[Any]:
+    """Call into the application: in place, or in the thread that the request has."""
+    if connection.call:
+        return connection.call(connection, act, *arguments)
+    return (yield CALL, functools.partial(act, *arguments))
+
+
+def advance(conversation: Steps[Any], value: Any, failure: Optional[BaseException] = None) -> Any:
+    """Resume `conversation` until it waits; return what for, None at its end. `failure`, which a call
+    raised, is raised where the conversation asked for the call."""
     try:
-        event = conversation.throw(failure) if failure else conversation.send(value)
-        while call and event[0] == CALL:
-            try:
-                value = call(event[1], event[2])
-            except GeneratorExit as error:  # thrown as it is, it would close the conversation
-                event = conversation.throw(RuntimeError(repr(error)))
-            except BaseException as error:
-                event = conversation.throw(error)
-            else:
-                event = conversation.send(value)
-        return event
+        return conversation.send(value) if failure is None else conversation.throw(failure)
     except StopIteration:
         return None
 
@@ -1184,6 +1181,35 @@ class Scoreboard:
     def loads(self, slots: Sequence[int]) -> Any:
         """Return the loads of workers, which change, whose slots begin at equal distances."""
         return self.words[slots[-1] // 4 + 1 :: (slots[-2] - slots[-1]) // 4]
+
+
+class Slot:
+    """The place on the scoreboard of one who calls the application."""
+
+    def __init__(self, board: Scoreboard, at: int) -> None:
+        self.board = board
+        self.memory = board.memory
+        self.at = at
+        self.noted: Optional[Request] = None
+
+    def call(self, connection: Connection, act: Callable[..., Any], *arguments: Any) -> Any:
+        """Call into the application, and show meanwhile what is served."""
+        memory, at = self.memory, self.at
+        if connection.request is not self.noted:
+            self.note(connection)
+        memory[at] = CALL
+        try:
+            return act(*arguments)
+        finally:
+            memory[at] = IDLE
+
+    def note(self, connection: Connection) -> None:
+        """Show the request, and where calls are timed the client and the time."""
+        if connection.limits.timeout_s:
+            self.board.mark(self.at, CALL, time.monotonic())
+        else:
+            self.noted = connection.request
+        self.board.note(self.at, connection.line())
 
 
 # ---- listener: addresses and sockets ---------------------------------------------------------
@@ -1365,14 +1391,15 @@ class Guest(Wait):
     def resume(self, ready: Any, error: Optional[BaseException] = None) -> None:
         """Go on until the conversation waits again, or has ended."""
         host = self.host
-        event = advance(self.steps, ready, host.call, error)
-        if not event:
+        try:  # as advance does, at half the cost
+            event = self.steps.throw(error) if error else self.steps.send(ready)
+        except StopIteration:
             host.part(self)
-        elif event[0] == CALL and host.pool:
-            self.state = CALL
-            host.pool.submit(self, event[2])
+            return
+        self.state, timeout = event
+        if self.state == CALL:
+            host.pool.submit(self, timeout)
         else:
-            self.state, timeout = event
             if host.cutting and self.state <= SILENT:
                 timeout = 0.0
             host.loop.wait(self, WRITE if self.state == WRITING else READ, time.monotonic() + timeout)
@@ -1388,37 +1415,17 @@ class Host(Acceptor):
     def __init__(self, site: Site, listeners: List[Listener], loop: Loop, at: int = 0) -> None:
         super().__init__(site, listeners, loop)
         self.pid = os.getpid()
-        self.memory = site.board.memory
         self.at = at or Scoreboard.SLOT_BYTES
         self.load = 0  # connections
         self.loads: Any = None  # of all workers, where there are others
         self.patient = True
         self.cutting = False  # who is idle goes at once
-        self.noted: Optional[Request] = None
-        self.pool: Optional[Pool] = None
-        self.call: Any = self.call_timed if site.limits.timeout_s else self.call_here
+        self.slot = Slot(site.board, self.at)
+        self.pool: Any = None
 
     def start_threads(self, count: int) -> None:
         """Have the application called by so many threads."""
-        self.pool, self.call = Pool(self, count), None
-
-    def call_here(self, connection: Connection, act: Callable[[], Any]) -> Any:
-        """Call into the application, with the request-line where the parent finds it."""
-        if connection.request is not self.noted:
-            self.noted = connection.request
-            self.site.board.note(self.at, connection.line())
-        memory, at = self.memory, self.at
-        memory[at] = CALL
-        try:
-            return act()
-        finally:
-            memory[at] = IDLE
-
-    def call_timed(self, connection: Connection, act: Callable[[], Any]) -> Any:
-        """Call into the application, with the time as well, and the client."""
-        self.noted = None
-        self.site.board.mark(self.at, CALL, time.monotonic())
-        return self.call_here(connection, act)
+        self.pool = Pool(self, count)
 
     def weigh(self, more: int) -> None:
         """Count a connection more or less, where other workers see it."""
@@ -1448,6 +1455,8 @@ class Host(Acceptor):
         guest = self.loop.waits[sock.fileno()] = Guest(self, connection)
         if self.pool:
             self.pool.lend(guest)
+        else:
+            connection.call = self.slot.call
         self.weigh(1)
         guest.resume(None)
 
@@ -1491,13 +1500,13 @@ class Host(Acceptor):
         if self.pool:
             self.pool.late = True
             os.write(self.pool.wake[1], b".")
-        elif self.is_late(self.at):
+        elif self.is_late(self.slot):
             self.site.spent()
             raise Overtime(f"for {self.limits.timeout_s:.15g} seconds")
 
-    def is_late(self, at: int) -> bool:
-        """Return whether the call in this slot of the scoreboard takes too long."""
-        state, since, _ = self.site.board.read(at)
+    def is_late(self, slot: Slot) -> bool:
+        """Return whether the call that has this slot takes too long."""
+        state, since, _ = self.site.board.read(slot.at)
         return state == CALL and time.monotonic() - since >= self.limits.timeout_s
 
 
@@ -1515,12 +1524,12 @@ class Pool:
 
         self.make_inbox, self.make_thread = queue.SimpleQueue, threading.Thread
         self.host = host
-        self.board = host.site.board
         self.late = False  # calls are to be looked through for those that take too long
         self.waiting: Any = collections.deque()  # calls that wait for their turn
         self.done: Any = collections.deque()  # what calls have returned, and what they have raised
-        self.slots = [host.at + n * Scoreboard.SLOT_BYTES for n in range(count)]  # a turn each
-        self.calls: Dict[int, Guest] = {}  # by slot
+        board = host.site.board
+        self.slots = [Slot(board, host.at + n * Scoreboard.SLOT_BYTES) for n in range(count)]  # a turn each
+        self.calls: Dict[Slot, Guest] = {}
         self.idle: List[Any] = []  # the inboxes of threads
         self.threads = 0
         self.wake = os.pipe()
@@ -1551,9 +1560,9 @@ class Pool:
                 break
             self.waiting.popleft()
             guest.thread = guest.thread or (self.idle.pop() if self.idle else self.start_thread())
-            at = self.slots.pop()
-            self.calls[at] = guest
-            guest.thread.put((at, guest.connection, act))
+            slot = self.slots.pop()
+            self.calls[slot] = guest
+            guest.thread.put((slot, guest.connection, act))
         self.host.weigh(0)
 
     def start_thread(self) -> Any:
@@ -1572,19 +1581,16 @@ class Pool:
     def work(self, inbox: Any) -> None:
         """Be a thread."""
         while True:
-            at, connection, act = inbox.get()
-            self.board.note(at, connection.line())
-            self.board.mark(at, CALL, time.monotonic())
+            slot, connection, act = inbox.get()
             value: Any = None
             failure: Optional[BaseException] = None
             try:
-                value = act()
-            except GeneratorExit as error:  # as in advance
+                value = slot.call(connection, act)
+            except GeneratorExit as error:  # thrown as it is, it would close the conversation
                 failure = RuntimeError(repr(error))
             except BaseException as error:
                 failure = error
-            self.board.memory[at] = IDLE
-            self.done.append((at, value, failure))
+            self.done.append((slot, value, failure))
             del connection, act, value, failure  # an idle thread holds nothing
             try:
                 os.write(self.wake[1], b".")
@@ -1595,20 +1601,20 @@ class Pool:
         """Resume the conversations whose calls have returned."""
         os.read(self.wake[0], 4096)
         while self.done:
-            at, value, failure = self.done.popleft()
-            self.slots.append(at)
-            guest = self.calls.pop(at)
+            slot, value, failure = self.done.popleft()
+            self.slots.append(slot)
+            guest = self.calls.pop(slot)
             if guest.state == CALL:  # not abandoned
                 guest.resume(value, failure)
         if self.late:
             self.late = False
-            for at in [at for at in self.calls if self.host.is_late(at)]:
-                self.abandon(at, self.calls[at])
+            for slot in [slot for slot in self.calls if self.host.is_late(slot)]:
+                self.abandon(slot, self.calls[slot])
         self.take_turns()
 
-    def abandon(self, at: int, guest: Guest) -> None:
+    def abandon(self, slot: Slot, guest: Guest) -> None:
         """Close a connection whose call does not return, and have the worker replaced."""
-        self.board.memory[at] = guest.state = IDLE
+        slot.memory[slot.at] = guest.state = IDLE
         self.host.site.spent()
         guest.connection.sock.shutdown(socket.SHUT_RDWR)
         self.host.part(guest)
@@ -1638,7 +1644,6 @@ class GiveWay(BaseException):
 class Child:
     """Runs one conversation, blocking where it waits, and keeps its slot of the scoreboard."""
 
-    line = b""  # on the scoreboard
     expendable = NEVER  # from when on it may be asked to go
     asked = False  # to go, and going
     orphan = False  # the parent is dead
@@ -1652,7 +1657,8 @@ class Child:
         self.memory = self.board.memory
         self.limits = parent.site.limits
         self.sock = sock = connection.sock
-        connection.alone, connection.block = True, self.block
+        self.slot = Slot(self.board, at)
+        connection.alone, connection.call, connection.block = True, self.call, self.block
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, LIKELY)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, LIKELY)
@@ -1682,17 +1688,13 @@ class Child:
             return len(ready) > 1
         return bool(ready)
 
-    def call(self, connection: Connection, act: Callable[[], Any]) -> Any:
-        """Call into the application, with the request-line where the parent finds it."""
-        line = connection.line()
-        if line is not self.line:
-            self.line = line
-            self.board.note(self.at, line)
-        if self.limits.timeout_s:
-            self.board.mark(self.at, CALL, time.monotonic())
-        self.memory[self.at] = CALL
+    def call(self, connection: Connection, act: Callable[..., Any], *arguments: Any) -> Any:
+        """Call into the application."""
         self.heed_parent()
-        return act()
+        try:
+            return self.slot.call(connection, act, *arguments)
+        finally:
+            self.memory[self.at] = CALL  # until it waits: what fails meanwhile, fails for this request
 
     def heed_parent(self) -> None:
         """Where the parent is dead, take no further request, and set a term to what is under way."""
@@ -1710,9 +1712,9 @@ class Child:
     def block(self, steps: Steps[Any]) -> None:
         """Run `steps` to its end."""
         self.heed_parent()
-        event = advance(steps, None, self.call)
+        event = advance(steps, None)
         while event:
-            event = advance(steps, self.wait(*event), self.call)
+            event = advance(steps, self.wait(*event))
 
 
 class Forking(Acceptor):

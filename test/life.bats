@@ -19,7 +19,8 @@ refused() {
 
 # Succeeds when none of the processes given runs; one that nobody has reaped does not run.
 gone() {
-    ps -A -o pid=,stat= | awk -v pids=" $* " 'index(pids, " " $1 " ") && $2 !~ /^Z/ { found = 1 } END { exit found }'
+    local pids=" $* "
+    ps -A -o pid=,stat= | awk -v pids="${pids//$'\n'/ }" 'index(pids, " " $1 " ") && $2 !~ /^Z/ { found = 1 } END { exit found }'
 }
 
 # A launcher that makes the server the first process of a new pid namespace.
@@ -31,9 +32,9 @@ as_first_process() {
     skip "unshare may make no pid namespace here"
 }
 
-# Prints how often processes have gone to sleep so far.
+# Prints how often the server's processes have gone to sleep so far.
 naps() {
-    for process in "$@"; do awk '/^voluntary_ctxt_switches/ { print $2 }' "/proc/$process/status"; done
+    for process in "$server_pid" $(children "$server_pid"); do awk '/^voluntary_ctxt_switches/ { print $2 }' "/proc/$process/status"; done
 }
 
 @test "can be stopped as soon as it says that it serves" {
@@ -237,9 +238,9 @@ naps() {
     start_server --keep-alive 60 latch:app
     exec 5<>"$LATCH"
     keep_open 6
-    idle=$(children "$server_pid")
     curl -si -m 20 "$url/wait" >"$answer" 3>&- & client=$!
     eventually arrived 1
+    idle=$(children "$server_pid" | grep -v -x "$(cat "$LATCH.arrived")")
     kill -KILL "$server_pid"
     server_pid=
     eventually gone "$idle"
@@ -269,8 +270,10 @@ cut_after_grace() { # PATH
 
 @test "leaves no child that a busy client keeps busy when it is killed with -9" {
     start_server hello:app
+    workers=$(children "$server_pid")
     "$PYTHON" "$repository/test/busy_client.py" "$port" "$server_pid"
     server_pid=
+    eventually gone "$workers"
 }
 
 # bats test_tags=fork
@@ -305,11 +308,10 @@ cut_after_grace() { # PATH
     [ -r /proc/self/status ] || skip "no /proc tells here how often a process sleeps"
     start_server --keep-alive 60 latch:app
     keep_open 6
-    child=$(children "$server_pid")
     read -r -t 1 <>"$LATCH" || true # a second for the answer's last steps
-    before=$(naps "$server_pid" "$child")
+    before=$(naps)
     read -r -t 2 <>"$LATCH" || true
-    [ "$(naps "$server_pid" "$child")" = "$before" ]
+    [ "$(naps)" = "$before" ]
 }
 
 @test "keeps its listener and its connections apart from descriptors that were missing at the start" {
