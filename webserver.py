@@ -96,6 +96,7 @@ class Limits:
 
     # How much of the machine.
     max_children = 256  # processes, of 10 MB each and what the application takes
+    connections = 1 << 20  # of a process, where its descriptors allow so many
     backlog = 2048  # connections that wait in the kernel, which has a ceiling of its own
     timeout_s = 0.0  # for one call into the application; 0 is for ever
     graceful_timeout_s = 30.0  # for what is in flight when the server is told to stop
@@ -126,7 +127,7 @@ class HTTPError(Exception):
 
 def excess(status: int, what: str, most: float, units: str = "bytes") -> HTTPError:
     """Return the refusal of what goes beyond a limit."""
-    clause = "RFC 6585 5" if status == 431 else f"RFC 9110 15.5.{status - 399}"  # 408 is in 15.5.9, and so on
+    clause = {431: "RFC 6585 5", 400: "RFC 9112 7.1.1"}.get(status, f"RFC 9110 15.5.{status - 399}")
     return HTTPError(status, f"{what} has {most:.15g} {units} at the most ({clause})")
 
 
@@ -151,6 +152,8 @@ TARGET = r"[\x21\x22\x24-\x7e]+"  # visible ASCII; a fragment is never sent (RFC
 AUTHORITY = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]+)(?::[0-9]*)?"  # no userinfo
 
 HEAD = re.compile(rf"({TOKEN}) ({TARGET}) HTTP/1\.([0-9])\r\n((?:{TOKEN}:{VALUE}\r\n)*)\r\n")
+OPENING = re.compile(rf"{TOKEN} {TARGET} HTTP/1\.[0-9]\r\n(?:{TOKEN}:{VALUE}\r\n)*".encode("latin-1"))
+LINES = re.compile(rf"(?:{TOKEN}:{VALUE}\r\n)*".encode("latin-1"))
 FIELD = re.compile(rf"({TOKEN}):[ \t]*({VALUE})\r\n")
 TRAILER_LINE = re.compile(rf"(?:{TOKEN}:{VALUE})?\r\n".encode("latin-1"))
 CRLF = re.compile(rb"\r\n")
@@ -163,7 +166,7 @@ DIGITS = re.compile(r"[0-9]+")
 LENGTH = re.compile(r"[0-9]{1,18}")
 QUOTED = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
 EXTENSION = rf"[ \t]*;[ \t]*{TOKEN}(?:[ \t]*=[ \t]*(?:{TOKEN}|{QUOTED}))?"
-CHUNK_LINE = re.compile(rf"([0-9A-Fa-f]{{1,15}})(?:{EXTENSION})*\r\n".encode("latin-1"))
+CHUNK_LINE = re.compile(rf"([0-9A-Fa-f]+)(?:{EXTENSION})*\r\n".encode("latin-1"))
 STATUS = re.compile(rf"[2-5][0-9][0-9] {VALUE}")
 NAME = re.compile(TOKEN)
 CONTENT = re.compile(VALUE)
@@ -172,10 +175,12 @@ CONTENT = re.compile(VALUE)
 # line end to some and not to others: two readings, and between them a smuggled request.
 STRAY = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
+BARE_LF = "a line ends in CRLF, not in a bare LF"
+
 # Why a head is not one, most telling first: what to search for, the status, the rule.
 FAULTS = (
     (r"\A\r\n", 400, "few empty lines stand before a request-line (RFC 9112 2.2)"),
-    (r"(?<!\r)\n", 400, "a line ends in CRLF, not in a bare LF (RFC 9112 2.2)"),
+    (r"(?<!\r)\n", 400, BARE_LF + " (RFC 9112 2.2)"),
     (r"\r(?=[^\n])", 400, "a CR stands only before a LF (RFC 9112 2.2)"),
     (r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", 400, "a head has no control characters (RFC 9110 5.5)"),
     (r"\A[^\r]* HTTP/[02-9]\.[0-9]\r", 505, "the major version is 1 (RFC 9110 15.6.6)"),
@@ -205,13 +210,14 @@ def fault(head: str) -> HTTPError:
 IDLE, SILENT, HEADING, BODY, WRITING, CALL = 1, 2, 3, 4, 5, 6
 
 NEVER = float("inf")
+RESET = struct.pack("ii", 1, 0)  # a struct linger: close() resets the connection
 
 
 def expendable(limits: Limits, state: int, deadline: float) -> float:
-    """Return from when on a client who may wait until `deadline` can be asked to give way: at once when
-    it is idle, else a moment after it fell behind what its state allows."""
+    """Return from when on a client who may wait until `deadline` can be asked to give way: a moment after
+    it became idle, or fell behind what its state allows."""
     if state == IDLE:
-        return 0.0
+        return deadline - limits.keep_alive_s + limits.likely_s
     whole = {BODY: limits.stall_timeout_s, WRITING: limits.send_timeout_s}.get(state, limits.header_timeout_s)
     return deadline - whole + limits.fresh_s
 
@@ -219,7 +225,7 @@ def expendable(limits: Limits, state: int, deadline: float) -> float:
 class Connection:
     """A client's bytes: `ahead` are those that were received and not yet used."""
 
-    __slots__ = "address ahead alone block call limits listener port release request site sock".split()
+    __slots__ = "address ahead alone block call limits listener port release request site sock turn".split()
 
     def __init__(self, sock: socket.socket, peer: Any, listener: Listener, site: Site) -> None:
         self.sock = sock
@@ -232,7 +238,8 @@ class Connection:
         # Set by whoever runs the conversation.
         self.alone = False  # no other conversation is in this process: a call on the socket may block
         self.call: Any = None  # makes a call into the application, where no thread does
-        self.block: Any = None  # runs steps to their end, where a call into the application may block
+        self.block: Any = None  # runs steps to their end, where the application may block
+        self.turn = 0.0  # when others have theirs
         self.release: Any = None  # is told that the calls for a request are over
 
     def line(self) -> bytes:
@@ -248,6 +255,8 @@ class Connection:
         except BlockingIOError:
             return None
         except OSError as error:
+            if error.errno in (errno.EIO, errno.EINVAL):  # of a file that is sent
+                raise
             raise ClientGone from error
 
     def receive(self, state: int, deadline: float) -> Steps[bytes]:
@@ -282,6 +291,7 @@ class Connection:
             sent = self.attempt(send, done)
             if sent:
                 done, deadline = done + sent, self.later(stall_s, deadline, sent)
+                yield from self.share()
             elif sent == 0:
                 raise EOFError("the file became shorter while it was sent")
             elif not (yield WRITING, deadline - time.monotonic()):
@@ -291,6 +301,13 @@ class Connection:
         """Return the deadline of a transfer: each byte puts it off by what the slowest rate takes for
         it, and never beyond one stall."""
         return min(time.monotonic() + stall_s, deadline + moved / self.limits.rate_bytes_per_s)
+
+    def share(self) -> Steps[None]:
+        """Let others have their turn, where there are others and this one has lasted. Raises ClientGone."""
+        if not self.alone and time.monotonic() >= self.turn:
+            if not (yield WRITING, self.limits.send_timeout_s):
+                raise ClientGone
+            self.turn = time.monotonic() + self.limits.turn_s
 
     def linger(self) -> Steps[None]:
         """Half-close, then drain for a while: closing on unread bytes resets the connection, and
@@ -371,11 +388,12 @@ class Request:
     def place(self, target: str) -> None:
         """Read the four forms of a request-target, and Host beside them (RFC 9112 3.2)."""
         environ, method = self.environ, self.method
-        host = environ.get("HTTP_HOST", "" if self.minor else None)
         absolute = ABSOLUTE.fullmatch(target)
-        for authority in (host, absolute and absolute[1]):
+        if self.minor and "HTTP_HOST" not in environ:
+            raise HTTPError(400, "a request of HTTP/1.1 has a Host (RFC 9112 3.2)")
+        for authority in (environ.get("HTTP_HOST"), absolute and absolute[1]):
             if authority is not None and not is_authority(authority):
-                rule = "HTTP/1.1 has one Host, a host and perhaps a port (RFC 9112 3.2)"
+                rule = "what names the host is a host and perhaps a port (RFC 9112 3.2)"
                 raise HTTPError(400, rule, authority)
         if method == "CONNECT" and TUNNEL.fullmatch(target):
             raise HTTPError(501, "this server is no tunnel (RFC 9110 9.3.6)")
@@ -412,12 +430,13 @@ class Request:
                 raise HTTPError(status, "the one coding is chunked, once (RFC 9112 6.1)", coding)
         if not DIGITS.fullmatch(length):
             raise HTTPError(400, "Content-Length is digits alone (RFC 9110 8.6)", length)
-        if len(length) > 18 or int(length) > limits.body_bytes:  # int() of a million digits takes seconds
+        digits = length.lstrip("0") or "0"
+        if len(digits) > 18 or int(digits) > limits.body_bytes:  # int() of a million digits takes seconds
             raise excess(413, "a body", limits.body_bytes)
-        self.length = int(length)
+        self.length = int(digits)
         self.framing = self.chunked or self.length > 0
         expect = environ.get("HTTP_EXPECT", "").lower() if self.minor else ""
-        if expect not in ("", "100-continue"):
+        if not {*members(expect)} <= {"", "100-continue"}:
             raise HTTPError(417, "the one expectation is 100-continue (RFC 9110 10.1.1)", expect)
         self.continues = bool(expect)
 
@@ -470,7 +489,7 @@ def read_head(connection: Connection) -> Optional[bytes]:
 def gather_head(connection: Connection) -> Steps[bytes]:
     """Return the next head, however it is cut, without blank lines before it; b"" when nothing
     comes. What cannot become a head is refused as soon as that shows. Raises HTTPError, ClientGone."""
-    limits, seen, blank = connection.limits, 0, 0
+    limits, seen, read, blank = connection.limits, 0, 0, 0
     data = connection.ahead = bytearray(connection.ahead)
     deadline = time.monotonic() + limits.header_timeout_s
     while True:
@@ -480,12 +499,17 @@ def gather_head(connection: Connection) -> Steps[bytes]:
         end = data.find(b"\r\n\r\n", max(0, seen - 3))
         size = end if end >= 0 else len(data)
         if STRAY.search(data, max(0, seen - 1), size):
-            raise fault(data.decode("latin-1"))
+            raise fault(data[:size].decode("latin-1"))
         longest = limits.request_line_bytes + 2
         if size >= longest and data.find(b"\r\n", 0, longest) < 0:
             raise excess(414, "a request-line", limits.request_line_bytes)
         if size > limits.head_bytes:
             raise excess(431, "a head", limits.head_bytes)
+        last = data.rfind(b"\r\n", max(read, seen - 1), size)
+        if last >= 0:  # lines are whole up to there
+            if not (LINES if read else OPENING).fullmatch(data, read, last + 2):
+                raise fault(data[: last + 2].decode("latin-1") + "\r\n")
+            read = last + 2
         if end >= 0:
             connection.ahead = bytes(data[end + 4 :])
             return bytes(data[: end + 4])
@@ -561,6 +585,7 @@ class Body:
 
     def fill(self) -> Steps[None]:
         """Add to the buffer what arrives next."""
+        yield from self.connection.share()
         try:
             more = yield from self.connection.receive(BODY, self.deadline)
         except TimeoutError:
@@ -585,37 +610,47 @@ class Body:
     def move_chunks(self) -> Steps[None]:
         """Move the data of all chunks; drop the trailer section, which is not merged (RFC 9112 7.1)."""
         limits = self.limits
-        for _ in range(limits.chunks):
-            line = yield from self.take(CHUNK_LINE, limits.chunk_line_bytes, "a chunk-size is hexadecimal")
+        for _ in range(limits.chunks + 1):  # and the last-chunk
+            rule = "a chunk begins with a hexadecimal size, and perhaps extensions"
+            line = yield from self.take(CHUNK_LINE, limits.chunk_line_bytes, 400, rule)
             size = int(line[1], 16)
             if self.spool.size + size > limits.body_bytes:
                 raise excess(413, "a body", limits.body_bytes)
             if not size:
                 break
             yield from self.move(size)
-            yield from self.take(CRLF, 2, "a chunk ends in CRLF")
+            yield from self.take(CRLF, 2, 400, "a chunk ends in CRLF")
         else:
             raise excess(413, "a body", limits.chunks, "chunks")
-        for _ in range(limits.fields):
-            line = yield from self.take(TRAILER_LINE, limits.field_line_bytes, "a trailer is a field line")
+        for _ in range(limits.fields + 1):
+            rule = "a trailer section has field lines, and ends in an empty one"
+            line = yield from self.take(TRAILER_LINE, limits.field_line_bytes + 2, 431, rule)
             if line[0] == b"\r\n":
                 return
         raise excess(431, "a trailer section", limits.fields, "field lines")
 
-    def take(self, pattern: re.Pattern[bytes], limit: int, rule: str) -> Steps[re.Match[bytes]]:
-        """Take a line from the buffer; return its match with `pattern`."""
+    def take(self, pattern: re.Pattern[bytes], limit: int, status: int, rule: str) -> Steps[re.Match[bytes]]:
+        """Take a line of at most so many bytes from the buffer; return its match with `pattern`."""
         while True:
             end = self.buffer.find(b"\n", 0, limit) + 1
-            found = pattern.fullmatch(bytes(self.buffer[:end]))
+            line = bytes(self.buffer[:end])
+            found = pattern.fullmatch(line)
             if found:
                 del self.buffer[:end]
                 return found
-            if end or len(self.buffer) >= limit:
-                raise HTTPError(400, f"{rule} (RFC 9112 7.1)", self.buffer[:60].decode("latin-1"))
+            if end or (pattern is CRLF and len(self.buffer) >= limit):
+                bare = pattern is not CRLF and not line.endswith(b"\r\n")
+                part = self.buffer[: end or limit].decode("latin-1")
+                raise HTTPError(400, (BARE_LF if bare else rule) + " (RFC 9112 7.1)", part)
+            if len(self.buffer) >= limit:
+                raise excess(status, "a line beside chunks", limit)
             yield from self.fill()
 
 
 # ---- environ: what the application is told (PEP 3333) ----------------------------------------
+
+
+PLAIN_FILES = (io.FileIO, io.BufferedReader, io.BufferedRandom)
 
 
 class FileWrapper:
@@ -632,15 +667,17 @@ class FileWrapper:
 
     def extent(self) -> Optional[Tuple[int, int, int]]:
         """Return descriptor, offset and bytes left of a regular file, None for anything else: what
-        is read from a GzipFile is not what its descriptor gives."""
-        if type(getattr(self.file, "raw", self.file)) is not io.FileIO:  # a subclass may read otherwise
+        is read from a GzipFile, or a subclass, is not what its descriptor gives."""
+        if type(self) is not FileWrapper or type(self.file) not in PLAIN_FILES:
             return None
         try:
             file, offset = self.file.fileno(), self.file.tell()
-            status = os.fstat(file)
+            status, readable = os.fstat(file), self.file.readable()
         except (OSError, ValueError):
             return None
-        left = status.st_size - offset if stat.S_ISREG(status.st_mode) else 0
+        # What has no blocks on a disk, as in /sys, may say any size.
+        regular = stat.S_ISREG(status.st_mode) and status.st_blocks
+        left = status.st_size - offset if regular and readable else 0
         return (file, offset, left) if left > 0 else None
 
 
@@ -696,6 +733,8 @@ def date_line() -> bytes:
 # The server's own, whatever the application says of them (RFC 9110 7.6.1, PEP 3333).
 HOP_BY_HOP = frozenset("connection keep-alive proxy-connection te trailer transfer-encoding upgrade".split())
 
+ONCE = frozenset("content-length content-type date location server".split())
+
 BODILESS = (204, 205, 304)  # RFC 9110 6.4.1, 15.3.6; an application does not send 1xx
 
 
@@ -706,26 +745,31 @@ class Head:
         """Raises TypeError and ValueError for what HTTP cannot carry."""
         if not STATUS.fullmatch(status):
             raise ValueError(f"a status is 200 to 599, a space and a reason, not {status!r} (PEP 3333)")
-        lines, names = f"HTTP/1.1 {status}\r\n", {}
+        # Joined, for an f-string asks a subclass of str for its text, which is another than what was checked.
+        lines, names = ["HTTP/1.1 ", status, "\r\n"], {}
         self.close = False
         for header in headers:
+            if type(header) is not tuple or len(header) != 2:
+                raise TypeError
             name, value = header
-            if type(header) is not tuple or not NAME.fullmatch(name) or not CONTENT.fullmatch(value):
+            if not NAME.fullmatch(name) or not CONTENT.fullmatch(value):
                 raise ValueError(f"HTTP cannot carry this header: {name!r}: {value!r} (RFC 9110 5)")
             lower = name.lower()
-            if lower == "content-length" and (lower in names or not LENGTH.fullmatch(value)):
-                raise ValueError(f"Content-Length is digits, and stands once, not {value!r} (RFC 9110 8.6)")
+            if lower in names and lower in ONCE:
+                raise ValueError(f"{name} stands once in a response (RFC 9110 5.3)")
+            if lower == "content-length" and not LENGTH.fullmatch(value):
+                raise ValueError(f"Content-Length is digits, not {value!r} (RFC 9110 8.6)")
             names[lower] = value
             if lower == "connection":
                 self.close = self.close or "close" in members(value)
             elif lower != "content-length" and lower not in HOP_BY_HOP:
-                lines += f"{name}: {value}\r\n"
+                lines += name, ": ", value, "\r\n"
         if "server" not in names:
-            lines += "Server: webserver.py\r\n"
+            lines.append("Server: webserver.py\r\n")
         self.code = int(status[:3])
         self.length = int(names["content-length"]) if "content-length" in names else None
         self.dated = "date" in names
-        self.lines = lines.encode("latin-1")
+        self.lines = "".join(lines).encode("latin-1")
 
     def frame(self, request: Request, known: Optional[int], leaving: int) -> Tuple[bytes, Tuple[Any, ...]]:
         """Return the head without its Date and its end, and the framing: the length of the body, and whether
@@ -931,13 +975,17 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
             blocks = connection.call(connection, run, site.app, environ, response.start)
         else:
             blocks = yield CALL, functools.partial(run, site.app, environ, response.start)
-        data = response.whole(blocks) or (yield from send_blocks(response, blocks, run))
+        data = response.whole(blocks)
+        if not data:
+            response.put((yield from send_blocks(response, blocks, run)))  # close() may take its time
     except ClientGone:
         raise
     except BaseException as error:  # SystemExit and MemoryError too: the next request is not to blame
         report(request.line, error)
         yield from send_spool(response)
         if response.begun:
+            if response.left is None and not response.chunked:  # else the end would pass for that of the body
+                connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             raise ClientGone from error
         raise HTTPError(500, "the application failed") from None
     finally:
@@ -949,8 +997,10 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
                 yield from call(connection, run, blocks.close)
             except BaseException as error:
                 report(request.line, error)
+        response.bodiless = True  # what an application writes later goes nowhere
         if connection.release:
             connection.release()
+    del blocks  # data may be a copy, and its client slow
     if response.spool:
         yield from send_spool(response)
     sent = connection.attempt(connection.sock.send, data) if data else 0
@@ -975,7 +1025,7 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
         response.left = (response.left or 0) - count
         return response.end()
     blocks = yield from call(connection, run, iter, blocks)
-    turn = time.monotonic() + limits.turn_s
+    connection.turn = time.monotonic() + limits.turn_s
     while True:
         block = yield from call(connection, run, next, blocks, end)
         if block is end:
@@ -989,12 +1039,11 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
                 response.put(data)  # the last, probably: the application need not wait until it is read
             else:
                 yield from connection.send(data)
+        else:  # nothing is sent that would tell whether the client is there
+            connection.attempt(connection.sock.recv, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         if response.excess or (response.begun and response.bodiless):
             break
-        if not connection.alone and time.monotonic() >= turn:  # others have theirs
-            if not (yield WRITING, limits.send_timeout_s):
-                raise ClientGone
-            turn = time.monotonic() + limits.turn_s
+        yield from connection.share()
     return response.end()
 
 
@@ -1125,6 +1174,11 @@ class Loop:
         if wait:
             self.wait(wait, NOTHING, NEVER)
 
+    def close(self) -> None:
+        """Close the poller: an epoll set is shared by fork, and a child must not unregister from it."""
+        if hasattr(self.poller, "close"):
+            self.poller.close()
+
     def run(self) -> None:
         """Turn until `running` is made false."""
         poll, waits = self.poller.poll, self.waits
@@ -1132,7 +1186,7 @@ class Loop:
             timeout = None if self.next == NEVER else max(0.0, self.next - time.monotonic()) * self.unit
             for key, _ in poll(timeout):
                 wait = waits.get(key)
-                if wait:  # not forgotten meanwhile
+                if wait and wait.events:  # not forgotten meanwhile, nor busy with something else
                     wait.resume(True)
             now = time.monotonic()
             if now >= self.next:
@@ -1162,8 +1216,8 @@ class Scoreboard:
 
     def mark(self, at: int, state: int, instant: float) -> None:
         """Keep what is going on at the slot that begins at `at`, and its instant."""
-        self.memory[at] = state
         struct.pack_into("d", self.memory, at + 8, instant)
+        self.memory[at] = state
 
     def note(self, at: int, line: bytes) -> None:
         """Keep the request-line that is served."""
@@ -1186,22 +1240,28 @@ class Scoreboard:
 class Slot:
     """The place on the scoreboard of one who calls the application."""
 
-    def __init__(self, board: Scoreboard, at: int) -> None:
+    def __init__(self, board: Scoreboard, at: int, rest: int = IDLE) -> None:
         self.board = board
-        self.memory = board.memory
+        self.memory: Any = board.memory
         self.at = at
+        self.rest = rest  # the state after a call
+        self.lapsed = False
         self.noted: Optional[Request] = None
 
     def call(self, connection: Connection, act: Callable[..., Any], *arguments: Any) -> Any:
         """Call into the application, and show meanwhile what is served."""
-        memory, at = self.memory, self.at
         if connection.request is not self.noted:
             self.note(connection)
-        memory[at] = CALL
+        self.memory[self.at] = CALL
         try:
             return act(*arguments)
         finally:
-            memory[at] = IDLE
+            self.memory[self.at] = self.rest
+
+    def lapse(self) -> None:
+        """Leave the place to another: where the call writes its end, nobody reads."""
+        self.memory[self.at] = self.rest
+        self.memory, self.lapsed = bytearray(self.at + 1), True
 
     def note(self, connection: Connection) -> None:
         """Show the request, and where calls are timed the client and the time."""
@@ -1308,11 +1368,11 @@ class Acceptor:
             for listener in self.listeners:
                 self.loop.on(listener.sock.fileno(), READ, functools.partial(self.accept, listener))
 
-    def pause(self, timeout: float) -> None:
+    def pause(self, timeout: float, then: Optional[Resume] = None) -> None:
         """Leave the listeners out for so many seconds, or until told to listen."""
         for listener in () if self.closed else self.listeners:
             self.loop.on(listener.sock.fileno(), NOTHING, self.listen)
-        self.loop.on(self, NOTHING, self.listen, time.monotonic() + timeout)
+        self.loop.on(self, NOTHING, then or self.listen, time.monotonic() + timeout)
 
     def accept(self, listener: Listener, _ready: bool = True) -> bool:
         """Accept one connection, if there is room; return whether it is served."""
@@ -1378,21 +1438,24 @@ class Overtime(BaseException):
 class Guest(Wait):
     """A connection among others: its conversation, and the thread that its request has."""
 
-    __slots__ = ("connection", "host", "state", "steps", "thread")
+    __slots__ = ("connection", "gone", "host", "state", "steps", "thread")
 
     def __init__(self, host: Host, connection: Connection) -> None:
         super().__init__(connection.sock.fileno())
         self.host = host
         self.connection = connection
         self.thread: Any = None
+        self.gone = False  # the connection is closed, and the application to hear of it
         self.state = SILENT
         self.steps = converse(connection)
 
     def resume(self, ready: Any, error: Optional[BaseException] = None) -> None:
         """Go on until the conversation waits again, or has ended."""
         host = self.host
-        try:  # as advance does, at half the cost
-            event = self.steps.throw(error) if error else self.steps.send(ready)
+        try:
+            event = self.steps.send(ready) if error is None else self.steps.throw(error)
+            while self.gone and event[0] != CALL:
+                event = self.steps.throw(ClientGone())
         except StopIteration:
             host.part(self)
             return
@@ -1401,8 +1464,18 @@ class Guest(Wait):
             host.pool.submit(self, timeout)
         else:
             if host.cutting and self.state <= SILENT:
-                timeout = 0.0
+                timeout = min(timeout, Limits.likely_s)
             host.loop.wait(self, WRITE if self.state == WRITING else READ, time.monotonic() + timeout)
+
+
+def most_connections() -> int:
+    """Return how many connections this process may have, with some descriptors left to the application."""
+    try:
+        import resource  # not everywhere
+    except ImportError:
+        return 512
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(soft - 48, soft // 2) if 0 < soft < Limits.connections else Limits.connections
 
 
 class Host(Acceptor):
@@ -1410,18 +1483,35 @@ class Host(Acceptor):
     those who have fewer."""
 
     SLACK = 4  # connections more than another has, and an eighth
-    BREAK_S = 0.002  # the listeners are left out so long, then one connection is taken whoever has fewer
+    BREAK_S = 0.002  # the listeners are left out so long, lest another have to wait for long
+    MOST_GRANT = 64
 
     def __init__(self, site: Site, listeners: List[Listener], loop: Loop, at: int = 0) -> None:
         super().__init__(site, listeners, loop)
         self.pid = os.getpid()
         self.at = at or Scoreboard.SLOT_BYTES
         self.load = 0  # connections
+        self.most = most_connections()
         self.loads: Any = None  # of all workers, where there are others
-        self.patient = True
-        self.cutting = False  # who is idle goes at once
+        self.grant = 1  # connections that are taken after a break
+        self.cutting = False  # who is idle goes soon
         self.slot = Slot(site.board, self.at)
         self.pool: Any = None
+
+    def hindrance(self) -> str:
+        """Return why nobody more can be served now, "" when somebody can."""
+        most = self.most
+        return "" if self.load < most else f"all {most} connections are taken: ulimit -n allows more"
+
+    def let_go(self) -> None:
+        """Close what belongs to the worker, in a process that the application has forked: there it would keep
+        the port taken, and clients from seeing the end of their connections."""
+        for guest in self.loop.waits.values():
+            if isinstance(guest, Guest):
+                guest.connection.sock.close()
+        for listener in self.listeners:
+            listener.sock.close()
+        self.loop.close()
 
     def start_threads(self, count: int) -> None:
         """Have the application called by so many threads."""
@@ -1435,18 +1525,29 @@ class Host(Acceptor):
 
     def weight(self) -> int:
         """Return how many connections others see here: most where no thread is free."""
-        return Scoreboard.NOBODY - 1 if self.pool and not self.pool.slots else self.load
+        return Scoreboard.NOBODY - 1 if self.is_full() else self.load
+
+    def is_full(self) -> bool:
+        """Return whether no thread is free to call the application."""
+        return bool(self.pool) and not self.pool.turns
 
     def accept(self, listener: Listener, _ready: bool = True) -> bool:
         """Accept one connection, unless another worker has fewer."""
-        if self.loads and self.patient:
-            least = min(self.loads)
-            if self.weight() > least + least // 8 + self.SLACK:
-                self.patient = False
-                self.pause(self.BREAK_S)
-                return False
-        self.patient = True
+        least = min(self.loads) if self.loads else NEVER
+        if self.weight() > least + least // 8 + self.SLACK:
+            self.pause(self.BREAK_S, self.end_break)
+            return False
+        self.grant = 1
         return super().accept(listener)
+
+    def end_break(self, _ready: bool = False) -> None:
+        """Take who still waits, whoever has fewer: each time in a row twice as many."""
+        self.listen()
+        left = 0 if self.closed or self.is_full() else self.grant
+        for listener in self.listeners:
+            while left and super().accept(listener):
+                left -= 1
+        self.grant = 1 if left else min(2 * self.grant, self.MOST_GRANT)
 
     def admit(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
         """Serve the connection among the others."""
@@ -1454,18 +1555,20 @@ class Host(Acceptor):
         connection = Connection(sock, peer, listener, self.site)
         guest = self.loop.waits[sock.fileno()] = Guest(self, connection)
         if self.pool:
-            self.pool.lend(guest)
+            connection.release = functools.partial(self.pool.release, guest)
         else:
             connection.call = self.slot.call
         self.weigh(1)
         guest.resume(None)
 
     def part(self, guest: Guest) -> None:
-        """Close a connection whose conversation has ended."""
-        self.loop.forget(guest.key)
-        guest.connection.sock.close()
-        self.weigh(-1)
-        self.finish()
+        """Close a connection whose conversation has ended, or is given up."""
+        if not guest.gone:
+            guest.gone = True
+            self.loop.forget(guest.key)
+            guest.connection.sock.close()
+            self.weigh(-1)
+            self.finish()
 
     def dismiss(self, states: Sequence[int] = range(CALL), threads: bool = False) -> bool:
         """Ask a share of those to go who keep others waiting, or keep a thread, least progress first."""
@@ -1475,7 +1578,8 @@ class Host(Acceptor):
                 able.append((guest.state, expendable(self.limits, guest.state, guest.deadline), guest))
         able = sorted((one for one in able if one[1] <= now), key=lambda one: one[:2])
         for _, _, guest in able[: math.ceil(self.limits.share * len(able))]:
-            guest.resume(False)
+            if guest.state in states and not guest.gone:  # the end of another may have changed that
+                guest.resume(False)
         return bool(able)
 
     def leave(self, at_once: bool) -> None:
@@ -1484,10 +1588,12 @@ class Host(Acceptor):
         self.loads = None
         self.site.board.weigh(self.at, Scoreboard.NOBODY)
         self.cutting = self.cutting or at_once
-        self.close()
-        for guest in list(self.loop.waits.values()) if at_once else ():
-            if isinstance(guest, Guest) and guest.state <= SILENT:
-                guest.resume(False)
+        if not self.closed:
+            self.close()
+        soon = time.monotonic() + Limits.likely_s  # a request may be on its way
+        for guest in self.loop.waits.values():
+            if self.cutting and isinstance(guest, Guest) and guest.state <= SILENT:
+                self.loop.wait(guest, READ, soon)
         self.finish()
 
     def finish(self) -> None:
@@ -1515,7 +1621,7 @@ class Pool:
     keeps its thread, which serves no other, until its calls are over; while it waits for its client,
     another thread may take its turn."""
 
-    PARKED = 1024  # threads of requests that wait for their clients, of 20 kB each
+    MOST_THREADS = 1024  # of which most wait for the clients of their requests, with 20 kB each
 
     def __init__(self, host: Host, count: int) -> None:
         import collections
@@ -1524,64 +1630,78 @@ class Pool:
 
         self.make_inbox, self.make_thread = queue.SimpleQueue, threading.Thread
         self.host = host
-        self.late = False  # calls are to be looked through for those that take too long
-        self.waiting: Any = collections.deque()  # calls that wait for their turn
+        self.board = host.site.board
+        self.count = count
+        self.waiting: Any = collections.deque()  # calls that wait for their turn, or for a thread
         self.done: Any = collections.deque()  # what calls have returned, and what they have raised
-        board = host.site.board
-        self.slots = [Slot(board, host.at + n * Scoreboard.SLOT_BYTES) for n in range(count)]  # a turn each
+        self.turns = [Slot(self.board, host.at + n * Scoreboard.SLOT_BYTES) for n in range(count)]
         self.calls: Dict[Slot, Guest] = {}
         self.idle: List[Any] = []  # the inboxes of threads
         self.threads = 0
+        self.short = False  # of threads
+        self.late = False  # calls are to be looked through for those that take too long
         self.wake = os.pipe()
         for end in self.wake:
             os.set_blocking(end, False)
         host.loop.on(self.wake[0], READ, self.go_on)
 
-    def lend(self, guest: Guest) -> None:
-        """Let a connection use threads."""
-        connection = guest.connection
-        connection.block = functools.partial(block_on, connection.sock)
-        connection.release = functools.partial(self.release, guest)
-
     def submit(self, guest: Guest, act: Callable[[], Any]) -> None:
-        """Have a thread call `act` as soon as it is its turn."""
+        """Have the thread of a request call `act` as soon as it is its turn."""
         self.host.loop.wait(guest, NOTHING, NEVER)
         self.waiting.append((guest, act))
         self.take_turns()
 
-    def take_turns(self, _ready: bool = False) -> None:
+    def take_turns(self) -> None:
         """Begin calls, as many as may run at once."""
-        while self.waiting and self.slots:
-            guest, act = self.waiting[0]
-            if not guest.thread and not self.idle and self.threads == self.PARKED + len(self.slots):
-                self.host.dismiss(threads=True)
-                again = time.monotonic() + self.host.limits.moment_s
-                self.host.loop.on(self, NOTHING, self.take_turns, again)
-                break
-            self.waiting.popleft()
-            guest.thread = guest.thread or (self.idle.pop() if self.idle else self.start_thread())
-            slot = self.slots.pop()
+        for _ in range(len(self.waiting) if self.turns else 0):
+            guest, act = self.waiting.popleft()
+            guest.thread = guest.thread or self.find_thread()
+            if not guest.thread:
+                self.waiting.append((guest, act))  # behind those who have one
+                continue
+            slot = self.turns.pop()
             self.calls[slot] = guest
             guest.thread.put((slot, guest.connection, act))
+            if not self.turns:
+                break
         self.host.weigh(0)
 
-    def start_thread(self) -> Any:
-        """Return the inbox of a new thread."""
+    def find_thread(self) -> Any:
+        """Return the inbox of an idle thread or of a new one, None where there can be no more."""
+        if self.idle:
+            return self.idle.pop()
         inbox: Any = self.make_inbox()
-        self.make_thread(target=self.work, args=(inbox,), daemon=True).start()
-        self.threads += 1
-        return inbox
+        try:
+            if self.threads < self.MOST_THREADS:
+                self.make_thread(target=self.work, args=(inbox,), daemon=True).start()
+                self.threads += 1
+                return inbox
+        except RuntimeError:  # the system refuses
+            pass
+        if not self.short:
+            self.short = True
+            self.host.loop.on(self, NOTHING, self.find_room, time.monotonic() + self.host.limits.moment_s)
+        return None
+
+    def find_room(self, _ready: bool) -> None:
+        """Ask those to go who keep a thread and others waiting, and go on."""
+        self.short = False
+        self.host.dismiss(threads=True)
+        self.take_turns()
 
     def release(self, guest: Guest) -> None:
         """Take the thread of a request whose calls are over."""
         if guest.thread:
-            self.idle.append(guest.thread)
+            if len(self.idle) < self.count:
+                self.idle.append(guest.thread)
+            else:
+                guest.thread.put(None)
+                self.threads -= 1
             guest.thread = None
 
     def work(self, inbox: Any) -> None:
-        """Be a thread."""
-        while True:
-            slot, connection, act = inbox.get()
+        """Make calls, in a thread, until told that there are no more."""
+        for slot, connection, act in iter(inbox.get, None):
             value: Any = None
             failure: Optional[BaseException] = None
             try:
@@ -1591,7 +1711,7 @@ class Pool:
             except BaseException as error:
                 failure = error
             self.done.append((slot, value, failure))
-            del connection, act, value, failure  # an idle thread holds nothing
+            del slot, connection, act, value, failure  # an idle thread holds nothing
             try:
                 os.write(self.wake[1], b".")
             except BlockingIOError:
@@ -1602,32 +1722,22 @@ class Pool:
         os.read(self.wake[0], 4096)
         while self.done:
             slot, value, failure = self.done.popleft()
-            self.slots.append(slot)
-            guest = self.calls.pop(slot)
-            if guest.state == CALL:  # not abandoned
-                guest.resume(value, failure)
+            if not slot.lapsed:
+                self.turns.append(slot)
+            self.calls.pop(slot).resume(value, failure)
         if self.late:
             self.late = False
-            for slot in [slot for slot in self.calls if self.host.is_late(slot)]:
-                self.abandon(slot, self.calls[slot])
+            for slot, guest in list(self.calls.items()):
+                if not slot.lapsed and self.host.is_late(slot):
+                    self.give_up(slot, guest)
         self.take_turns()
 
-    def abandon(self, slot: Slot, guest: Guest) -> None:
+    def give_up(self, slot: Slot, guest: Guest) -> None:
         """Close a connection whose call does not return, and have the worker replaced."""
-        slot.memory[slot.at] = guest.state = IDLE
+        slot.lapse()
+        self.turns.append(Slot(self.board, slot.at))
         self.host.site.spent()
-        guest.connection.sock.shutdown(socket.SHUT_RDWR)
         self.host.part(guest)
-
-
-def block_on(sock: socket.socket, steps: Steps[Any]) -> None:
-    """Run `steps` to its end in a thread of its own."""
-    event = advance(steps, None)
-    while event:
-        state, timeout = event
-        poll = select.poll()
-        poll.register(sock, WRITE if state == WRITING else READ)
-        event = advance(steps, bool(poll.poll(max(0.0, timeout * 1000))))
 
 
 # ---- processes: the parent that forks and reaps, and what its children do --------------------
@@ -1657,7 +1767,7 @@ class Child:
         self.memory = self.board.memory
         self.limits = parent.site.limits
         self.sock = sock = connection.sock
-        self.slot = Slot(self.board, at)
+        self.slot = Slot(self.board, at, WRITING)
         connection.alone, connection.call, connection.block = True, self.call, self.block
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, LIKELY)
@@ -1671,7 +1781,8 @@ class Child:
         poll.register(self.sock, WRITE if state == WRITING else READ)
         if state <= SILENT:  # nothing is under way
             poll.register(self.lifeline, READ)  # nothing but its end ever comes
-        since = expendable(self.limits, state, time.monotonic() + timeout)
+        # Who is idle here has been so for a moment, in recv.
+        since = expendable(self.limits, state, time.monotonic() + timeout) if state > IDLE else 0.0
         self.board.mark(self.at, state, since)
         # After the mark: whoever set the flag sees one of the two.
         if (state == SILENT and self.asked) or (state == IDLE and self.memory[0]):
@@ -1691,10 +1802,7 @@ class Child:
     def call(self, connection: Connection, act: Callable[..., Any], *arguments: Any) -> Any:
         """Call into the application."""
         self.heed_parent()
-        try:
-            return self.slot.call(connection, act, *arguments)
-        finally:
-            self.memory[self.at] = CALL  # until it waits: what fails meanwhile, fails for this request
+        return self.slot.call(connection, act, *arguments)
 
     def heed_parent(self) -> None:
         """Where the parent is dead, take no further request, and set a term to what is under way."""
@@ -1710,8 +1818,13 @@ class Child:
             raise GiveWay
 
     def block(self, steps: Steps[Any]) -> None:
-        """Run `steps` to its end."""
+        """Run `steps` to its end, within a call into the application."""
         self.heed_parent()
+        self.run(steps)
+        self.board.mark(self.at, CALL, time.monotonic())
+
+    def run(self, steps: Steps[Any]) -> None:
+        """Run `steps` to its end."""
         event = advance(steps, None)
         while event:
             event = advance(steps, self.wait(*event))
@@ -1744,7 +1857,7 @@ class Forking(Acceptor):
             for _ in range(20):  # CPython specializes what ran a few times
                 theirs.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: -\r\nAccept: */*\r\n\r\n")
             theirs.shutdown(socket.SHUT_WR)
-            child.block(converse(connection))
+            child.run(converse(connection))
         self.listeners[0].requests.clear()
 
     def private(self) -> List[int]:
@@ -1771,7 +1884,7 @@ class Forking(Acceptor):
         """Serve a connection, in a child."""
         connection = Connection(sock, peer, listener, self.site)
         self.parent.child = child = Child(self.parent, self.lifeline[0], at, connection)
-        child.block(converse(connection))
+        child.run(converse(connection))
         sock.close()  # now, not after what remains to be done: later bytes are told at once
 
     def dismiss(self) -> bool:
@@ -1802,6 +1915,22 @@ class Forking(Acceptor):
             self.loop.running = False
 
 
+def tell(channel: socket.socket, word: bytes) -> None:
+    """Send a word of one byte. Who is dead need not hear it."""
+    try:
+        channel.send(word)
+    except OSError:
+        pass
+
+
+def hear(channel: socket.socket) -> bytes:
+    """Return the next word, b"" when the other is gone."""
+    try:
+        return channel.recv(1)
+    except OSError:
+        return b""
+
+
 class Hand:
     """What the parent knows of a worker."""
 
@@ -1819,6 +1948,7 @@ class Crew:
     FIRST_S = 0.05  # doubled each time
     MOST_S = 5.0  # between two tries to start a worker that cannot
     MOST_READY_S = 0.5  # and one that can, and dies at once
+    CALM_S = 60.0  # after which the brake is off again; imports take seconds
 
     def __init__(self, parent: Parent, listeners: List[Listener], settings: Any) -> None:
         self.parent = parent
@@ -1828,7 +1958,8 @@ class Crew:
         self.hands: Dict[int, Hand] = {}
         self.delay = 0.0
         self.due = -NEVER  # when the next may be started
-        self.served = False  # a worker was ready once
+        self.started = self.announced = False  # a worker was ready once, all were at once
+        self.failures = 0  # workers that never were
         self.closed = False
         for at in parent.all_slots:
             self.site.board.weigh(at, Scoreboard.NOBODY)
@@ -1845,14 +1976,19 @@ class Crew:
 
     def maintain(self, _ready: bool = False) -> None:
         """Start the workers that are missing, as soon as they may be."""
-        while not self.closed and sum(not hand.spent for hand in self.hands.values()) < self.settings.workers:
+        # Without a slot it goes on when a worker has ended.
+        while not self.closed and self.parent.slots and self.missing():
             if time.monotonic() < self.due:
                 self.parent.loop.on(self, NOTHING, self.maintain, self.due)
                 return
             try:
                 self.spawn()
-            except (OSError, IndexError) as error:
-                self.brake(f"fork: {error}", self.MOST_READY_S)
+            except OSError as error:
+                self.brake(f"fork: {error.strerror}", self.MOST_READY_S)
+
+    def missing(self) -> bool:
+        """Return whether there are fewer workers than there should be."""
+        return sum(not hand.spent for hand in self.hands.values()) < int(self.settings.workers)
 
     def spawn(self) -> None:
         """Start a worker. Raises OSError."""
@@ -1878,16 +2014,23 @@ class Crew:
         """Be a worker: serve until told to leave."""
         site, settings, loop = self.site, self.settings, Loop()
         if site.app is None:
-            site.app = settings.load()
+            site.board.memory[at] = SILENT
+            try:
+                site.app = settings.load()
+            except BaseException:
+                site.board.memory[at] = 0  # what is raised tells more than how the worker ended
+                raise
             gc.collect()
             gc.freeze()
         site.leaving = bytearray(1)  # its own
-        site.spent = functools.partial(channel.send, b"s")
+        site.spent = functools.partial(tell, channel, b"s")
         if settings.max_requests:
             import random
 
             site.left = settings.max_requests + random.randint(0, settings.max_requests_jitter)
         self.parent.child = host = Host(site, self.listeners, loop, at)
+        os.register_at_fork(after_in_child=channel.close)
+        os.register_at_fork(after_in_child=host.let_go)
         host.loads = site.board.loads(self.parent.all_slots)
         site.board.memory[at] = IDLE
         host.weigh(0)
@@ -1895,7 +2038,7 @@ class Crew:
             host.start_threads(settings.threads)
 
         def told(_ready: bool) -> None:
-            word = channel.recv(1)
+            word = hear(channel)
             if not word:
                 loop.forget(channel.fileno())
                 if os.getppid() != self.parent.pid:  # nobody else is left to cut what is under way
@@ -1903,25 +2046,22 @@ class Crew:
             host.leave(not word)
 
         loop.on(channel.fileno(), READ, told)
-        channel.send(b"r")
+        tell(channel, b"r")
         host.listen()
         loop.run()
 
     def hear(self, hand: Hand, _ready: bool) -> None:
         """Heed a worker: it is ready, or it has served its share."""
-        try:
-            word = hand.channel.recv(1)
-        except OSError:
-            word = b""
+        word = hear(hand.channel)
         if word == b"r":
-            hand.ready = True
-            if not self.served and all(hand.ready for hand in self.hands.values()):
-                self.served = True
+            hand.ready = self.started = True
+            if not self.announced and all(hand.ready for hand in self.hands.values()):
+                self.announced = True
                 self.parent.announce()
             old = next((hand for hand in self.hands.values() if hand.spent and not hand.told), None)
             if old:
                 old.told = True
-                old.channel.send(b"l")
+                tell(old.channel, b"l")
         elif word == b"s":
             hand.spent = True
             self.maintain()
@@ -1935,10 +2075,11 @@ class Crew:
         hand.channel.close()
         if self.closed or hand.told:
             return
-        if not self.served and not self.hands:
+        self.failures += not hand.ready
+        if not self.started and self.failures == self.settings.workers:
             say("no worker could start")
             self.parent.status = 1
-            self.parent.loop.running = False
+            self.parent.drain()
         elif not hand.ready or time.monotonic() - hand.born < self.YOUNG_S:
             self.brake("workers die as soon as they start", self.MOST_READY_S if hand.ready else self.MOST_S)
         self.maintain()
@@ -1946,7 +2087,7 @@ class Crew:
     def brake(self, reason: str, most: float) -> None:
         """Start the worker after the next later, and ever later while that goes on."""
         now = time.monotonic()
-        if now > self.due + self.MOST_S:  # it has not gone on
+        if now > self.due + self.CALM_S:  # it has not gone on
             self.due, self.delay = now, self.FIRST_S
             return
         if self.delay == self.FIRST_S:
@@ -1968,7 +2109,7 @@ class Parent:
     """Forks, reaps and heeds signals; it never parses a byte of HTTP. Its role is how it serves: by a
     child for each connection, by workers, or as the host of all."""
 
-    KILL_S = 0.25  # from a stack shown to SIGKILL
+    LATE_S = 0.2  # from a stack shown to an exception in the call, and from there to SIGKILL
 
     def __init__(self, site: Site, listeners: List[Listener], settings: Any) -> None:
         self.site = site
@@ -1993,7 +2134,7 @@ class Parent:
         self.forks = not settings.no_fork
         self.name = "worker" if settings.workers else "child"
         self.port = listeners[0].port
-        self.late: Dict[Any, float] = {}  # calls that take too long, and when that was told
+        self.late: Dict[Any, int] = {}  # calls that take too long, and how often they were seen
 
     def run(self) -> int:
         """Serve until told to stop; return the exit status."""
@@ -2044,8 +2185,7 @@ class Parent:
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
             for descriptor in (*self.wake, *self.role.private()):
                 os.close(descriptor)
-            if hasattr(self.loop.poller, "close"):
-                self.loop.poller.close()  # an epoll set is shared by fork: a child closes it, no more
+            self.loop.close()
             serve(at)
             status = 0
         except UsageError as error:
@@ -2142,7 +2282,7 @@ class Parent:
         self.loop.running = bool(self.children)
 
     def watch(self, _ready: bool = False) -> None:
-        """Look for calls into the application that take too long: tell, show the stacks, end them."""
+        """Look for calls into the application that take too long: show the stacks, then end them."""
         now, late, board = time.monotonic(), {}, self.site.board
         for pid, at in self.children.items():
             for slot in range(at, at + self.wide, board.SLOT_BYTES):
@@ -2150,16 +2290,14 @@ class Parent:
                 key = pid, slot, since
                 if state != CALL or now - since < self.limits.timeout_s:
                     continue
-                late[key] = self.late.get(key, now)
-                if key not in self.late:
+                late[key] = looks = self.late.get(key, 0) + 1
+                if looks == 1:
                     what = line.decode("latin-1")
                     say(f"{self.name} {pid} is in the application for {now - since:.1f} s: {what}")
-                    os.kill(pid, signal.SIGUSR1)
-                    os.kill(pid, signal.SIGURG)  # a worker can end the call
-                elif now - late[key] > self.KILL_S:
-                    os.kill(pid, signal.SIGKILL)
+                # Apart, for a system call that the first interrupts goes on after the second.
+                os.kill(pid, (signal.SIGUSR1, signal.SIGURG, signal.SIGKILL)[min(looks, 3) - 1])
         self.late = late
-        again = self.KILL_S if late else min(1.0, self.limits.timeout_s / 4)
+        again = self.LATE_S if late else min(1.0, self.limits.timeout_s / 4)
         self.loop.on("watch", NOTHING, self.watch, now + again)
 
 

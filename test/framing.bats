@@ -75,8 +75,8 @@ setup() {
     altered chunks=10
     restart seen:app
     head=$'PUT / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r'
-    { echo "$head" && printf '1\r\n%d\r\n' {1..9} && printf '0\r\n\r\n'; } | is_seen "body=b'123456789'"
-    { echo "$head" && printf '1\r\n%d\r\n' 0 {1..9} && printf '0\r\n\r\n'; } | is_refused 413 "9[.0-9 ]*"
+    { echo "$head" && printf '1\r\n%d\r\n' 0 {1..9} && printf '0\r\n\r\n'; } | is_seen "body=b'0123456789'"
+    { echo "$head" && printf '1\r\n%d\r\n' 0 0 {1..9} && printf '0\r\n\r\n'; } | is_refused 413 "9[.0-9 ]*"
 }
 
 @test "takes no longer for twenty thousand chunks than their bytes need" {

@@ -92,6 +92,7 @@ answers_among() {
     start_with_room 2 fresh_s=0 moment_s=1
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     keep_open 7
+    read -r -t 1 <>"$LATCH" || true # a second for the answer's last steps
     answers_another
     [ "$(cat <&7)" = "" ]
     ask 6
