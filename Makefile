@@ -3,7 +3,7 @@ PYTHON ?= python3
 TOOLS_PYTHON ?= $(shell test/tools python)
 export PYTHON
 
-.PHONY: help run test lint fuzz mutants clean
+.PHONY: help run test lint fuzz mutants bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s%s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,9 @@ fuzz: ## hold the server against h11, on many mutated requests; ARGS="--seed 7 -
 
 mutants: ## show that the tests fail for each known mistake
 	$(TOOLS_PYTHON) test/mutants.py $(ARGS)
+
+bench: ## compare with other servers, in 12 minutes; BENCH="hello flask", ROUNDS=5, SECONDS_EACH=2 choose
+	@$(PYTHON) test/bench.py
 
 clean: ## remove the tools and what they and Python left behind
 	rm -rf .tools .mypy_cache .ruff_cache __pycache__ test/__pycache__ test/apps/__pycache__

@@ -154,7 +154,6 @@ AUTHORITY = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]+)(?::[0-9]*)?" 
 HEAD = re.compile(rf"({TOKEN}) ({TARGET}) HTTP/1\.([0-9])\r\n((?:{TOKEN}:{VALUE}\r\n)*)\r\n")
 OPENING = re.compile(rf"{TOKEN} {TARGET} HTTP/1\.[0-9]\r\n(?:{TOKEN}:{VALUE}\r\n)*".encode("latin-1"))
 LINES = re.compile(rf"(?:{TOKEN}:{VALUE}\r\n)*".encode("latin-1"))
-FIELD = re.compile(rf"({TOKEN}):[ \t]*({VALUE})\r\n")
 TRAILER_LINE = re.compile(rf"(?:{TOKEN}:{VALUE})?\r\n".encode("latin-1"))
 CRLF = re.compile(rb"\r\n")
 HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?")
@@ -349,15 +348,13 @@ class Request:
         environ["SERVER_PROTOCOL"] = "HTTP/1.1" if self.minor else "HTTP/1.0"
         # Keys that each exchange sets: a copy with room for them is a fast one.
         environ["REMOTE_ADDR"] = environ["REMOTE_PORT"] = environ["wsgi.input"] = None
-        if max(map(len, section.split("\r\n"))) > limits.field_line_bytes:
-            raise excess(431, "a field line", limits.field_line_bytes)
-        self.add_fields(FIELD.findall(section), limits)
+        self.add_fields(section.split("\r\n")[:-1], limits)
         self.place(target)
         self.frame(limits)
         options = members(environ.get("HTTP_CONNECTION", ""))
         self.persistent = "close" not in options and (self.minor > 0 or "keep-alive" in options)
-        # How the last response to it began: the head, the length and the second that it is for, the bytes.
-        self.answered: Tuple[Any, ...] = (None, 0, NEVER, b"")
+        # How the last response to it began: the head, the length and the second; the framing and the bytes.
+        self.answered: Tuple[Any, Optional[int], float, Any, bytes] = (None, 0, NEVER, None, b"")
 
     def environ_for(self, connection: Connection, body: BinaryIO) -> Environ:
         """Return a fresh environ for one exchange."""
@@ -370,14 +367,16 @@ class Request:
             body.seek(0)
         return environ
 
-    def add_fields(self, fields: List[Tuple[str, str]], limits: Limits) -> None:
+    def add_fields(self, lines: List[str], limits: Limits) -> None:
         """Add the field lines to the environ, repeated ones joined in order (RFC 9110 5.3)."""
         environ = self.environ
-        if len(fields) > limits.fields:
+        if len(lines) > limits.fields:
             raise excess(431, "a header section", limits.fields, "field lines")
-        for name, value in fields:
-            key = environ_key(name)
-            value = value.rstrip(" \t")
+        for line in lines:
+            if len(line) > limits.field_line_bytes:
+                raise excess(431, "a field line", limits.field_line_bytes)
+            name, _, value = line.partition(":")
+            key, value = environ_key(name), value.strip(" \t")
             if key in environ:
                 if key in SINGULAR:
                     raise HTTPError(400, "this field stands once in a request (RFC 9110 5.3)", name)
@@ -406,9 +405,11 @@ class Request:
             path = query = ""
         else:
             raise HTTPError(400, f"this is no request-target of {method} (RFC 9112 3.2)", target)
-        if BAD_ESCAPE.search(path):
-            raise HTTPError(400, "a % stands before two hexadecimal digits (RFC 3986 2.1)", path)
-        path, root = ESCAPE.sub(lambda match: chr(int(match[1], 16)), path), environ["SCRIPT_NAME"]
+        if "%" in path:
+            if BAD_ESCAPE.search(path):
+                raise HTTPError(400, "a % stands before two hexadecimal digits (RFC 3986 2.1)", path)
+            path = ESCAPE.sub(lambda match: chr(int(match[1], 16)), path)
+        root = environ["SCRIPT_NAME"]
         if root and path and not (path + "/").startswith(root + "/"):
             raise HTTPError(404, "nothing is here (RFC 9110 15.5.5)")
         environ["PATH_INFO"] = path[len(root) :]
@@ -526,14 +527,16 @@ def gather_head(connection: Connection) -> Steps[bytes]:
 
 
 def parse(head: bytes, connection: Connection) -> Request:
-    """Return the request that a head is, and remember it: clients repeat theirs byte for byte.
-    Raises HTTPError."""
+    """Return the request that a head is, and remember what was seen before: clients repeat theirs byte
+    for byte. Raises HTTPError."""
     listener, limits = connection.listener, connection.limits
     request = Request(head, {**connection.site.environ, **listener.environ}, limits)
-    if len(head) <= limits.remembered_bytes:
-        if len(listener.requests) >= limits.remembered_requests:
-            listener.requests.clear()
+    if hash(head) in listener.seen and len(head) <= limits.remembered_bytes:
         listener.requests[head] = request
+    listener.seen.add(hash(head))
+    if len(listener.seen) >= limits.remembered_requests:
+        listener.seen.clear()
+        listener.requests.clear()
     return request
 
 
@@ -859,29 +862,27 @@ class Response:
         if not self.head:
             raise AssertionError("the application did not call start_response (PEP 3333)")
         self.begun = True
+        connection, request = self.connection, self.request
         # What has arrived already is answered before the connection closes.
-        leaving = self.connection.site.leaving[0] and not self.connection.ahead
-        lines, framing = self.head.frame(self.request, known, leaving)
+        leaving = connection.site.leaving[0] and not connection.ahead
+        said, length, second, framing, head = request.answered
+        # In the same second the same is said again.
+        if said is not self.head or length != known or not second <= time.time() < second + 1 or leaving:
+            lines, framing = self.head.frame(request, known, leaving)
+            head = lines + (b"\r\n" if self.head.dated else date_line())
+            if not leaving:
+                request.answered = self.head, known, DATE[0], framing, head
         self.left, self.chunked, self.bodiless, self.close = framing
-        return lines + (b"\r\n" if self.head.dated else date_line())
+        return head
 
     def whole(self, blocks: Any) -> bytes:
         """Return head and body in one where the body is one block, b"" where it is not."""
         if type(blocks) is not list or len(blocks) != 1 or type(blocks[0]) is not bytes or self.begun:
             return b""
-        block, request = blocks[0], self.request
-        head: bytes
-        said, length, second, head = request.answered
-        leaving = self.connection.site.leaving[0]
-        # In the same second the same head is said again.
-        if said is self.head and length == len(block) and second <= time.time() < second + 1 and not leaving:
-            self.begun, self.close = True, not request.persistent
-            return head + block
+        block = blocks[0]
         if self.head and self.head.length not in (None, len(block)):
             return b""
         head = self.begin(len(block))
-        if not (self.bodiless or leaving or (self.close and request.persistent)):
-            request.answered = self.head, len(block), DATE[0], head
         return head if self.bodiless else head + block
 
     def framed(self, data: bytes, known: Optional[int] = None) -> bytes:
@@ -1027,7 +1028,10 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
     blocks = yield from call(connection, run, iter, blocks)
     connection.turn = time.monotonic() + limits.turn_s
     while True:
-        block = yield from call(connection, run, next, blocks, end)
+        if connection.call:
+            block = connection.call(connection, run, next, blocks, end)
+        else:
+            block = yield from call(connection, run, next, blocks, end)
         if block is end:
             break
         yield from send_spool(response)
@@ -1294,7 +1298,8 @@ class Listener:
         self.sock = sock
         self.port: int = sock.getsockname()[1]
         self.environ = {"SERVER_NAME": f"[{name}]" if ":" in name else name, "SERVER_PORT": str(self.port)}
-        self.requests: Dict[bytes, Request] = {}  # by their heads
+        self.requests: Dict[bytes, Request] = {}  # by their heads, which came twice
+        self.seen: Set[int] = set()  # hashes of heads
 
 
 def listen(bind: str, backlog: int) -> List[Listener]:

@@ -1,0 +1,78 @@
+"""What Python costs at least: answer whatever arrives with the same bytes, and read none of it.
+
+    python bench_yardstick.py loop|fork keep|close HOST PORT     one process for all connections, or one for each
+
+It imports little, for a fork costs what the process holds.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+REPLY = b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n"
+
+
+def serve_by_loop(listener: socket.socket, close: bool, reply: bytes) -> NoReturn:
+    """Answer whatever arrives with `reply`, for ever."""
+    poll: Any = getattr(select, "epoll", select.poll)()
+    readable = select.POLLIN
+    poll.register(listener, readable)
+    accept, door, clients = listener.accept, listener.fileno(), {}
+    while True:
+        for number, _ in poll.poll():
+            if number == door:
+                client, _ = accept()
+                client.setblocking(False)
+                clients[client.fileno()] = client
+                poll.register(client, readable)
+                continue
+            client = clients[number]
+            try:
+                data = client.recv(32768)
+                if data:
+                    client.send(reply)
+            except OSError:
+                data = b""
+            if close or not data:
+                del clients[number]
+                if not hasattr(select, "epoll"):
+                    poll.unregister(number)
+                client.close()
+
+
+def serve_by_forks(listener: socket.socket, close: bool, reply: bytes) -> NoReturn:
+    """Answer in a process for each connection, and reap."""
+    children = 0
+    while True:
+        client, _ = listener.accept()
+        if not os.fork():
+            try:
+                while client.recv(32768):
+                    client.send(reply)
+                    if close:
+                        break
+            finally:
+                os._exit(0)
+        client.close()
+        children += 1
+        while children and os.waitpid(-1, os.WNOHANG)[0]:
+            children -= 1
+
+
+def yardstick(how: str, ending: str, host: str, port: int) -> NoReturn:
+    """Serve as the yardstick does."""
+    close = ending == "close"
+    with socket.create_server((host, port), backlog=2048) as listener:
+        serve = serve_by_forks if how == "fork" else serve_by_loop
+        serve(listener, close, REPLY + (b"Connection: close\r\n" if close else b"") + b"\r\nHello, World!\n")
+
+
+if __name__ == "__main__":
+    yardstick(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
