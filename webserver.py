@@ -2046,8 +2046,8 @@ class Crew:
             word = hear(channel)
             if not word:
                 loop.forget(channel.fileno())
-                if os.getppid() != self.parent.pid:  # nobody else is left to cut what is under way
-                    signal.alarm(math.ceil(site.limits.graceful_timeout_s))
+                # Where the parent is dead, nobody else is left to cut what is under way.
+                signal.alarm(math.ceil(site.limits.graceful_timeout_s) + 1)
             host.leave(not word)
 
         loop.on(channel.fileno(), READ, told)

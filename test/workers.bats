@@ -63,8 +63,10 @@ times_said() {
 @test "leaves new connections to workers that have a thread free" {
     start_server --workers 2 --threads 2 latch:app
     exec 5<>"$LATCH"
-    for _ in 1 2 3; do curl -sf -m 20 -o /dev/null "$url/wait" 3>&- & done
-    eventually arrived 3
+    for count in 1 2 3; do
+        curl -sf -m 20 -o /dev/null "$url/wait" 3>&- &
+        eventually arrived "$count"
+    done
     for _ in 1 2 3 4 5 6 7 8; do [ "$(curl -s -m 5 "$url")" = "done" ] || return; done
     echo "123" >&5
 }
