@@ -982,13 +982,7 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
     except ClientGone:
         raise
     except BaseException as error:  # SystemExit and MemoryError too: the next request is not to blame
-        report(request.line, error)
-        yield from send_spool(response)
-        if response.begun:
-            if response.left is None and not response.chunked:  # else the end would pass for that of the body
-                connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            raise ClientGone from error
-        raise HTTPError(500, "the application failed") from None
+        yield from fail(response, error)
     finally:
         if site.talks:
             code = response.head.code if response.begun and response.head else 500
@@ -1008,6 +1002,18 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
     if sent != len(data):
         yield from connection.send(data, sent or 0)
     return not response.close
+
+
+def fail(response: Response, error: BaseException) -> Steps[None]:
+    """Show what the application raised, and have the client see that this was no whole response. Raises
+    HTTPError, ClientGone."""
+    report(response.request.line, error)
+    yield from send_spool(response)
+    if not response.begun:
+        raise HTTPError(500, "the application failed") from None
+    if response.left is None and not response.chunked:  # the end of the connection is that of the body
+        response.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    raise ClientGone from error
 
 
 def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
@@ -2308,7 +2314,7 @@ class Parent:
 
 # ---- command line: from arguments to a running server ----------------------------------------
 
-OPTIONS = (  # option, attribute of Limits, metavar, help
+LIMITS = (  # option, attribute of Limits, metavar, help
     ("--max-children", "max_children", "N", "processes at once; further clients wait"),
     ("--backlog", "backlog", "N", "connections that may wait in the kernel's queue"),
     ("--header-timeout", "header_timeout_s", "S", "seconds in which the head of a request arrives"),
@@ -2319,6 +2325,22 @@ OPTIONS = (  # option, attribute of Limits, metavar, help
     ("--timeout", "timeout_s", "S", "seconds after which a call into the application is ended; 0 is never"),
     ("--graceful-timeout", "graceful_timeout_s", "S", "seconds that requests in flight have at the end"),
     ("--max-body", "body_bytes", "BYTES", "the largest body of a request"),
+)
+SETTINGS = (  # option, default, metavar (None for a flag), help
+    ("--app", None, "MODULE:APP", "the application: MODULE, MODULE:NAME or MODULE:FACTORY(); "
+     "without one, a page says hello"),
+    ("--bind", "localhost:8888", "HOST:PORT", "where to listen, also :PORT and [IPV6]:PORT; "
+     "port 0 is any free one"),
+    ("--no-fork", False, None, "serve in one process, for debuggers; slow requests delay all"),
+    ("--workers", "0", "N", "fork workers beforehand, each for many connections: auto is one for each "
+     "processor, 0 a process for each connection; WEB_CONCURRENCY in the environment is another default"),
+    ("--threads", 1, "N", "threads that call the application in each worker"),
+    ("--max-requests", 0, "N", "requests after which a worker is replaced; 0 is never"),
+    ("--max-requests-jitter", 0, "N", "at most so many requests more, at random"),
+    ("--no-preload", False, None, "import the application in each worker"),
+    ("--root-path", "", "/PATH", "mount the application below this path"),
+    ("--validate", False, None, "hold the application to PEP 3333, by wsgiref.validate"),
+    ("--verbose", False, None, "a line on stderr for each request and refusal"),
 )
 APP = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*)(?::([^\W\d]\w*(?:\.[^\W\d]\w*)*)(\(\))?)?")
 
@@ -2396,29 +2418,18 @@ def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
     parser = Parser(prog="webserver.py", allow_abbrev=False, description=description, formatter_class=layout)
     add = parser.add_argument
     add("module", nargs="?", metavar="MODULE:APP", help="the WSGI application, as --app names it")
-    text = "the application: MODULE, MODULE:NAME or MODULE:FACTORY(); without one, a page says hello"
-    add("--app", metavar="MODULE:APP", help=text)
-    text = "where to listen, also :PORT and [IPV6]:PORT; port 0 is any free one (%(default)s)"
-    add("--bind", default="localhost:8888", metavar="HOST:PORT", help=text)
-    add("--no-fork", action="store_true", help="serve in one process, for debuggers; slow requests delay all")
-    text = "fork workers beforehand, each for many connections: auto is one for each processor, 0 a process"
-    text += " for each connection; WEB_CONCURRENCY in the environment is another default (0)"
-    add("--workers", default=os.environ.get("WEB_CONCURRENCY") or "0", metavar="N", help=text)
-    text = "threads that call the application in each worker (1)"
-    add("--threads", type=int, default=1, metavar="N", help=text)
-    text = "requests after which a worker is replaced; 0 is never (0)"
-    add("--max-requests", type=int, default=0, metavar="N", help=text)
-    text = "at most so many requests more, at random (0)"
-    add("--max-requests-jitter", type=int, default=0, metavar="N", help=text)
-    add("--no-preload", action="store_true", help="import the application in each worker")
-    add("--root-path", default="", metavar="/PATH", help="mount the application below this path")
-    add("--validate", action="store_true", help="hold the application to PEP 3333, by wsgiref.validate")
-    add("--verbose", action="store_true", help="a line on stderr for each request and refusal")
-    for option, name, metavar, text in OPTIONS:
+    for option, default, metavar, text in SETTINGS:
+        if metavar is None:
+            add(option, action="store_true", help=text)
+        else:
+            shown = f" ({default})" if default not in (None, "") else ""
+            add(option, type=type(default or ""), default=default, metavar=metavar, help=text + shown)
+    for option, name, metavar, text in LIMITS:
         default = getattr(Limits, name)
         text = f"{text} ({default:.15g})"
         add(option, dest=name, type=type(default), default=default, metavar=metavar, help=text)
     add("--version", action="version", version="webserver.py " + __version__)
+    parser.set_defaults(workers=os.environ.get("WEB_CONCURRENCY") or "0")
     found = parser.parse_args(arguments)
     if found.app is not None and found.module is not None:
         raise UsageError("the application is named twice")
@@ -2426,7 +2437,7 @@ def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
         raise UsageError(f"--root-path: /PATH, without a slash at its end, not {found.root_path}")
     check_workers(found)
     limits = Limits()
-    for option, name, metavar, _ in OPTIONS:
+    for option, name, metavar, _ in LIMITS:
         value, most = getattr(found, name), 10**15 if metavar == "BYTES" else 10**6
         if not 0 < value <= most and value != getattr(Limits, name):
             raise UsageError(f"{option}: a number above 0, up to {most}, not {value}")
