@@ -3,6 +3,7 @@
 
     python webserver.py                      every request gets `Hello, World!`
     python webserver.py --app module:app     a WSGI application, a process per connection
+    python webserver.py --workers 2 ...      processes forked beforehand, each for many connections
 
 Two stories, each told once, in the order in which things happen.
 
@@ -15,19 +16,19 @@ It yields what it needs, and whoever runs it provides that and resumes it:
     (state, timeout)      wait until the socket is ready, or for so many seconds
     (CALL, act)           hand back what act() returns: the application is called in a thread
 
-                 listener
-                    | accept
-    parent ---------+-------------------------------.   never parses HTTP, reaps every child
-      |  \\                                           \\
-      |   fork                                        --no-fork: one Loop, many conversations
-      v
-    child: one conversation, poll, _exit
-      `--- lifeline: a pipe that the parent holds open; its end tells a waiting child to go
-      `--- scoreboard: shared memory, a slot each: state, when it may be asked to go, request-line
+    Parent, which never parses HTTP and reaps every child, serves in one of three roles:
+
+    Forking    accepts, and forks for each connection a Child, which runs the one conversation
+    Crew       forks workers beforehand; each is a Host on the shared listeners
+    Host       runs many conversations on a Loop, and calls in a Pool of threads; --no-fork
+
+    lifeline      a pipe that the parent holds open; its end tells a waiting child to go
+    channel       a socket pair to each worker, for "ready", "spent", "leave"
+    scoreboard    shared memory: what each process is at, its load, and the request-line
 
 Rooms: limits, errors, grammar, transport, request, body, environ, response, conversation,
-loop, scoreboard, listener, processes, command line. Each does one thing, in the words of the
-RFCs 9110 and 9112 and of PEP 3333.
+loop, scoreboard, listener, hosting, processes, command line. Each does one thing, in the
+words of the RFCs 9110 and 9112 and of PEP 3333.
 """
 
 from __future__ import annotations
@@ -303,7 +304,7 @@ class Connection:
 
     def share(self) -> Steps[None]:
         """Let others have their turn, where there are others and this one has lasted. Raises ClientGone."""
-        if not self.alone and time.monotonic() >= self.turn:
+        if time.monotonic() >= self.turn and not self.alone:
             if not (yield WRITING, self.limits.send_timeout_s):
                 raise ClientGone
             self.turn = time.monotonic() + self.limits.turn_s
@@ -586,29 +587,31 @@ class Body:
         file: BinaryIO = self.spool.file
         return file
 
-    def fill(self) -> Steps[None]:
-        """Add to the buffer what arrives next."""
+    def arrive(self) -> Steps[bytes]:
+        """Return what arrives next."""
         yield from self.connection.share()
         try:
-            more = yield from self.connection.receive(BODY, self.deadline)
+            data = yield from self.connection.receive(BODY, self.deadline)
         except TimeoutError:
             rule = f"a body brings {self.limits.rate_bytes_per_s} bytes a second (RFC 9110 15.5.9)"
             raise HTTPError(408, rule) from None
-        self.deadline = self.connection.later(self.limits.stall_timeout_s, self.deadline, len(more))
-        if not more:  # a body that ends early is never shown as a whole one (RFC 9112 8)
+        self.deadline = self.connection.later(self.limits.stall_timeout_s, self.deadline, len(data))
+        if not data:  # a body that ends early is never shown as a whole one (RFC 9112 8)
             raise ClientGone
-        self.buffer += more
+        return data
 
     def move(self, count: int) -> Steps[None]:
         """Move the next `count` bytes to the spool."""
+        data: Union[bytes, bytearray] = self.buffer[:count]
+        del self.buffer[:count]
         while True:
-            part = self.buffer[:count]
-            del self.buffer[:count]
-            self.spool.write(part)
-            count -= len(part)
+            self.spool.write(data)
+            count -= len(data)
             if not count:
                 return
-            yield from self.fill()
+            more = yield from self.arrive()
+            data = more[:count]
+            self.buffer += more[count:]
 
     def move_chunks(self) -> Steps[None]:
         """Move the data of all chunks; drop the trailer section, which is not merged (RFC 9112 7.1)."""
@@ -647,7 +650,7 @@ class Body:
                 raise HTTPError(400, (BARE_LF if bare else rule) + " (RFC 9112 7.1)", part)
             if len(self.buffer) >= limit:
                 raise excess(status, "a line beside chunks", limit)
-            yield from self.fill()
+            self.buffer += yield from self.arrive()
 
 
 # ---- environ: what the application is told (PEP 3333) ----------------------------------------
@@ -1040,15 +1043,18 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
             block = yield from call(connection, run, next, blocks, end)
         if block is end:
             break
-        yield from send_spool(response)
+        if response.spool:
+            yield from send_spool(response)
         if not isinstance(block, bytes):
             raise TypeError(f"the application yielded {type(block).__name__}, not bytes (PEP 3333)")
         if block:
             data = response.framed(block)
-            if response.left == 0 and len(data) <= limits.memory_bytes:
-                response.put(data)  # the last, probably: the application need not wait until it is read
-            else:
-                yield from connection.send(data)
+            sent = connection.attempt(connection.sock.send, data) or 0
+            if sent < len(data):
+                if response.left == 0 and len(data) <= limits.memory_bytes:
+                    response.put(data[sent:])  # the last, probably: the application need not wait
+                else:
+                    yield from connection.send(data, sent)
         else:  # nothing is sent that would tell whether the client is there
             connection.attempt(connection.sock.recv, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         if response.excess or (response.begun and response.bodiless):
