@@ -108,7 +108,7 @@ class Limits:
     fresh_s = 0.25  # nobody is asked to give way before: first bytes may be on their way
     block_bytes = 32768  # of one read: glibc tidies its whole heap when it frees twice as much
     unsent_bytes = 65536  # in the kernel, for one client
-    remembered_names = 1024  # of fields; a thousand clients use fifty
+    remembered_fields = 512  # lines; of those that a browser sends, all but a few are the same for all
     remembered_heads = 1024  # of responses
     remembered_requests = 512  # of 8 kB each, for a listener in a process
     remembered_bytes = 2048  # the longest head among them; browsers send 1000
@@ -376,10 +376,10 @@ class Request:
         for line in lines:
             if len(line) > limits.field_line_bytes:
                 raise excess(431, "a field line", limits.field_line_bytes)
-            name, _, value = line.partition(":")
-            key, value = environ_key(name), value.strip(" \t")
+            key, value = read_field(line)
             if key in environ:
                 if key in SINGULAR:
+                    name = line.partition(":")[0]
                     raise HTTPError(400, "this field stands once in a request (RFC 9110 5.3)", name)
                 value = environ[key] + ("; " if key == "HTTP_COOKIE" else ", ") + value
             if key:
@@ -457,14 +457,17 @@ def members(value: str) -> List[str]:
     return [member.strip(" \t") for member in value.lower().split(",")]
 
 
-@functools.lru_cache(maxsize=Limits.remembered_names)
-def environ_key(name: str) -> str:
-    """Return the environ's key for a field name, "" for a field that must not reach it: one
-    with an underscore would pass for another, and Proxy for a setting (httpoxy)."""
+@functools.lru_cache(maxsize=Limits.remembered_fields)
+def read_field(line: str) -> Tuple[str, str]:
+    """Return the environ's key for a field line, and its value. The key is "" for a field that must not reach
+    it: a name with an underscore would pass for another, and Proxy for a setting (httpoxy)."""
+    name, _, value = line.partition(":")
     key = name.upper().replace("-", "_")
     if "_" in name or key == "PROXY":
-        return ""
-    return key if key in ("CONTENT_LENGTH", "CONTENT_TYPE") else "HTTP_" + key
+        key = ""
+    elif key not in ("CONTENT_LENGTH", "CONTENT_TYPE"):
+        key = "HTTP_" + key
+    return key, value.strip(" \t")
 
 
 def read_head(connection: Connection) -> Optional[bytes]:
@@ -1383,7 +1386,7 @@ class Acceptor:
         """Go on: with the connection that was accepted, then with those that come."""
         if (not self.accepted or self.serve()) and not self.closed:
             for listener in self.listeners:
-                self.loop.on(listener.sock.fileno(), READ, functools.partial(self.accept, listener))
+                self.loop.on(listener.sock.fileno(), READ, functools.partial(self.welcome, listener))
 
     def pause(self, timeout: float, then: Optional[Resume] = None) -> None:
         """Leave the listeners out for so many seconds, or until told to listen."""
@@ -1391,7 +1394,11 @@ class Acceptor:
             self.loop.on(listener.sock.fileno(), NOTHING, self.listen)
         self.loop.on(self, NOTHING, then or self.listen, time.monotonic() + timeout)
 
-    def accept(self, listener: Listener, _ready: bool = True) -> bool:
+    def welcome(self, listener: Listener, _ready: bool) -> None:
+        """Heed that connections wait."""
+        self.accept(listener)
+
+    def accept(self, listener: Listener) -> bool:
         """Accept one connection, if there is room; return whether it is served."""
         hindrance = self.hindrance()
         if hindrance:
@@ -1501,7 +1508,7 @@ class Host(Acceptor):
 
     SLACK = 4  # connections more than another has, and an eighth
     BREAK_S = 0.002  # the listeners are left out so long, lest another have to wait for long
-    MOST_GRANT = 64
+    MOST_AT_ONCE = 64  # connections accepted, between which nobody else is served
 
     def __init__(self, site: Site, listeners: List[Listener], loop: Loop, at: int = 0) -> None:
         super().__init__(site, listeners, loop)
@@ -1510,7 +1517,8 @@ class Host(Acceptor):
         self.load = 0  # connections
         self.most = most_connections()
         self.loads: Any = None  # of all workers, where there are others
-        self.grant = 1  # connections that are taken after a break
+        self.batch = 1  # connections that are accepted at once
+        self.grant = 1  # after a break
         self.cutting = False  # who is idle goes soon
         self.slot = Slot(site.board, self.at)
         self.pool: Any = None
@@ -1548,23 +1556,28 @@ class Host(Acceptor):
         """Return whether no thread is free to call the application."""
         return bool(self.pool) and not self.pool.turns
 
-    def accept(self, listener: Listener, _ready: bool = True) -> bool:
-        """Accept one connection, unless another worker has fewer."""
-        least = min(self.loads) if self.loads else NEVER
-        if self.weight() > least + least // 8 + self.SLACK:
-            self.pause(self.BREAK_S, self.end_break)
-            return False
-        self.grant = 1
-        return super().accept(listener)
+    def welcome(self, listener: Listener, _ready: bool) -> None:
+        """Accept connections, while no other worker has fewer: one, and each time in a row that all were
+        there twice as many, lest those who wait be let in one by one between the requests of a thousand."""
+        for _ in range(self.batch):
+            least = min(self.loads) if self.loads else NEVER
+            if self.weight() > least + least // 8 + self.SLACK:
+                self.pause(self.BREAK_S, self.end_break)
+                return
+            self.grant = 1
+            if not self.accept(listener):
+                self.batch = 1
+                return
+        self.batch = min(2 * self.batch, self.MOST_AT_ONCE)
 
     def end_break(self, _ready: bool = False) -> None:
-        """Take who still waits, whoever has fewer: each time in a row twice as many."""
+        """Accept who still waits, whoever has fewer: one, and twice as many after the next break in a row."""
         self.listen()
         left = 0 if self.closed or self.is_full() else self.grant
         for listener in self.listeners:
-            while left and super().accept(listener):
+            while left and self.accept(listener):
                 left -= 1
-        self.grant = 1 if left else min(2 * self.grant, self.MOST_GRANT)
+        self.grant = 1 if left else min(2 * self.grant, self.MOST_AT_ONCE)
 
     def admit(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
         """Serve the connection among the others."""
@@ -2429,7 +2442,8 @@ def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
             add(option, action="store_true", help=text)
         else:
             shown = f" ({default})" if default not in (None, "") else ""
-            add(option, type=type(default or ""), default=default, metavar=metavar, help=text + shown)
+            kind = str if default is None else type(default)
+            add(option, type=kind, default=default, metavar=metavar, help=text + shown)
     for option, name, metavar, text in LIMITS:
         default = getattr(Limits, name)
         text = f"{text} ({default:.15g})"
