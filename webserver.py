@@ -1398,19 +1398,21 @@ class Acceptor:
         """Heed that connections wait."""
         self.accept(listener)
 
-    def accept(self, listener: Listener) -> bool:
-        """Accept one connection, if there is room; return whether it is served."""
+    def accept(self, listener: Listener, waits: bool = True) -> bool:
+        """Accept one connection; return whether it is served. Where there is no room, have others give way
+        if somebody `waits` for sure: for want of descriptors accept fails with nobody there, too."""
         hindrance = self.hindrance()
         if hindrance:
-            self.make_room(hindrance)
+            if waits:
+                self.make_room(hindrance)
             return False
         try:
             sock, peer = listener.sock.accept()
         except OSError as error:
-            if error.errno not in SKIPPED:
-                self.make_room(f"accept: {error.strerror}: see ulimit -n, and the limits of the system")
-            else:
+            if error.errno in SKIPPED:
                 self.site.leaving[0] = self.closed  # who waited has left
+            elif waits:
+                self.make_room(f"accept: {error.strerror}: see ulimit -n, and the limits of the system")
             return False
         if not peer:  # BSD's way to say that the client has left
             sock.close()
@@ -1443,7 +1445,7 @@ class Acceptor:
         """Take those who wait in the kernel's queue, and no more."""
         for listener in self.listeners:
             for _ in range(self.limits.backlog):
-                if self.accepted or self.hindrance() or not self.accept(listener):
+                if self.accepted or not self.accept(listener, waits=False):
                     break
         self.closed = True
         self.site.leaving[0] = 1
@@ -1507,7 +1509,7 @@ class Host(Acceptor):
     those who have fewer."""
 
     SLACK = 4  # connections more than another has, and an eighth
-    BREAK_S = 0.002  # the listeners are left out so long, lest another have to wait for long
+    BREAK_S = 0.005  # the listeners are left out so long, lest another have to wait for long
     MOST_AT_ONCE = 64  # connections accepted, between which nobody else is served
 
     def __init__(self, site: Site, listeners: List[Listener], loop: Loop, at: int = 0) -> None:
@@ -1519,6 +1521,7 @@ class Host(Acceptor):
         self.loads: Any = None  # of all workers, where there are others
         self.batch = 1  # connections that are accepted at once
         self.grant = 1  # after a break
+        self.least = 0.0  # connections that another had before it
         self.cutting = False  # who is idle goes soon
         self.slot = Slot(site.board, self.at)
         self.pool: Any = None
@@ -1559,23 +1562,26 @@ class Host(Acceptor):
     def welcome(self, listener: Listener, _ready: bool) -> None:
         """Accept connections, while no other worker has fewer: one, and each time in a row that all were
         there twice as many, lest those who wait be let in one by one between the requests of a thousand."""
-        for _ in range(self.batch):
+        for count in range(self.batch):
             least = min(self.loads) if self.loads else NEVER
             if self.weight() > least + least // 8 + self.SLACK:
+                if least != self.least:  # the others are alive
+                    self.grant = 1
+                self.least = least
                 self.pause(self.BREAK_S, self.end_break)
                 return
-            self.grant = 1
-            if not self.accept(listener):
+            if not self.accept(listener, waits=not count):
                 self.batch = 1
                 return
         self.batch = min(2 * self.batch, self.MOST_AT_ONCE)
 
     def end_break(self, _ready: bool = False) -> None:
-        """Accept who still waits, whoever has fewer: one, and twice as many after the next break in a row."""
+        """Accept who still waits, whoever has fewer: one, and each time that the others took nobody meanwhile
+        twice as many."""
         self.listen()
         left = 0 if self.closed or self.is_full() else self.grant
         for listener in self.listeners:
-            while left and self.accept(listener):
+            while left and self.accept(listener, waits=False):
                 left -= 1
         self.grant = 1 if left else min(2 * self.grant, self.MOST_AT_ONCE)
 
