@@ -677,7 +677,8 @@ class FileWrapper:
     def extent(self) -> Optional[Tuple[int, int, int]]:
         """Return descriptor, offset and bytes left of a regular file, None for anything else: what
         is read from a GzipFile, or a subclass, is not what its descriptor gives."""
-        if type(self) is not FileWrapper or type(self.file) not in PLAIN_FILES:
+        own = getattr(self.file, "__dict__", ())
+        if type(self) is not FileWrapper or type(self.file) not in PLAIN_FILES or "read" in own:
             return None
         try:
             file, offset = self.file.fileno(), self.file.tell()
@@ -811,13 +812,14 @@ HEADS: Dict[Any, Head] = {}  # by status and headers: an application repeats its
 class Response:
     """One response: start_response and write for the application, framing for the wire."""
 
-    __slots__ = "begun bodiless chunked close connection excess head left request spool".split()
+    __slots__ = "begun bodiless chunked close connection ended excess head left request spool".split()
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self.connection = connection
         self.request = request
         self.head: Optional[Head] = None  # what start_response was told
         self.begun = False  # the head is on its way
+        self.ended = False  # nothing more may be written
         self.excess = False  # there is more than the Content-Length says
         self.spool: Optional[Spool] = None  # what need not or may not be sent at once
 
@@ -849,6 +851,8 @@ class Response:
         """The write callable of PEP 3333: it blocks, or spools the rest where nothing may block."""
         if not isinstance(data, bytes):
             raise TypeError(f"write takes bytes, not {type(data).__name__} (PEP 3333)")
+        if self.ended:
+            raise AssertionError("write was called when the response had ended (PEP 3333)")
         data = self.framed(data) if data else data
         if self.connection.block:
             self.connection.block(self.connection.send(data))
@@ -993,12 +997,12 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
         if site.talks:
             code = response.head.code if response.begun and response.head else 500
             say(f"{connection.address} {request.line.decode()} {code}")
+        response.ended = True
         if type(blocks) is not list and hasattr(blocks, "close"):
             try:
                 yield from call(connection, run, blocks.close)
             except BaseException as error:
                 report(request.line, error)
-        response.bodiless = True  # what an application writes later goes nowhere
         if connection.release:
             connection.release()
     del blocks  # data may be a copy, and its client slow
@@ -1441,10 +1445,10 @@ class Acceptor:
         # What the system refused, it does not say when it can grant; children do not say what they wait for.
         self.pause(0.0 if self.dismiss() else self.limits.moment_s)
 
-    def close(self) -> None:
-        """Take those who wait in the kernel's queue, and no more."""
+    def close(self, take: bool = True) -> None:
+        """Accept no more but, where nobody else does, those who wait in the kernel's queue."""
         for listener in self.listeners:
-            for _ in range(self.limits.backlog):
+            for _ in range(self.limits.backlog if take else 0):
                 if self.accepted or not self.accept(listener, waits=False):
                     break
         self.closed = True
@@ -1625,7 +1629,7 @@ class Host(Acceptor):
         self.site.board.weigh(self.at, Scoreboard.NOBODY)
         self.cutting = self.cutting or at_once
         if not self.closed:
-            self.close()
+            self.close(take=at_once)
         soon = time.monotonic() + Limits.likely_s  # a request may be on its way
         for guest in self.loop.waits.values():
             if self.cutting and isinstance(guest, Guest) and guest.state <= SILENT:
@@ -2109,7 +2113,10 @@ class Crew:
         hand = self.hands.pop(pid)
         self.parent.loop.forget(hand.channel.fileno())
         hand.channel.close()
-        if self.closed or hand.told:
+        if self.closed:
+            return
+        if hand.told:
+            self.maintain()  # its slot may have been wanted
             return
         self.failures += not hand.ready
         if not self.started and self.failures == self.settings.workers:

@@ -238,3 +238,9 @@ setup() {
 @test "serves the next client wherever one leaves" {
     verdicts departures
 }
+
+# RFC 9112 3: nothing that may follow makes these a request, and the server does not wait for it.
+@test "refuses a line that can begin no request before the next one comes" {
+    printf 'GET /\r\n' | is_refused 400 "9112 3[.0-9]*"
+    printf 'GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n' | is_refused 400 "9112 5[.0-9]*"
+}

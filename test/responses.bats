@@ -368,3 +368,12 @@ sys.exit(abs(said - time.time()) > 600)' "$(sed -n 's/^Date: //p' <<<"$head")"
     made_more_than 700
     exec 6>&-
 }
+
+# RFC 9112 8: the end of the connection is the end of such a body, but for a reset.
+@test "resets the connection of HTTP/1.0 when the application fails in the middle of a body without a length" {
+    start_server broken:app
+    run curl -s -m 10 --http1.0 "$url/later"
+    [ "$status" -eq 56 ] # curl: the connection was reset
+    run curl -s -m 10 --http1.0 "$url/first"
+    [ "$status" -eq 0 ]
+}

@@ -180,6 +180,7 @@ ends_call() { # PATH ARGUMENT...
 
 @test "ends a call that takes too long in a thread" {
     ends_call /hang --workers 1 --threads 2
+    stop_server
     ends_call /deaf --workers 1 --threads 2
 }
 
@@ -232,21 +233,269 @@ ends_call() { # PATH ARGUMENT...
     echo >&5
 }
 
-@test "leaves descriptors to the application when connections have taken the others" {
-    launch=(bash -c 'ulimit -n 128 && exec "$@"' limited)
-    start_server --workers 1 --keep-alive 60 subprocesses:app
-    "$PYTHON" "$CLIENT" --max-conns 200 "$url/output"
+# Others are answered while a body comes in 300,000 chunks, each within a second. $@ are the options.
+uploads_beside_others() {
+    { printf 'PUT / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n'
+        yes $'1\r\nx\r' | head -n 600000
+        printf '0\r\n\r\n'; } >"$BATS_TEST_TMPDIR/upload"
+    start_server "$@" hello:app
+    : >"$BATS_TEST_TMPDIR/uploaded"
+    raw <"$BATS_TEST_TMPDIR/upload" >>"$BATS_TEST_TMPDIR/uploaded" 3>&- & upload=$!
+    for ((count = 0; count < 500; count++)); do
+        [ ! -s "$BATS_TEST_TMPDIR/uploaded" ] || break
+        curl -sf -m 1 -o /dev/null "$url" || return
+    done
+    wait_for "$upload"
+    grep -q Hello "$BATS_TEST_TMPDIR/uploaded"
+    [ "$count" -gt 4 ]
 }
 
-@test "refuses a thread to nobody for want of processes" {
-    launch=("$PYTHON" -c 'import os, resource, sys
-if os.getuid() == 0:
-    os.setgroups([]), os.setgid(65533), os.setuid(65533)
-resource.setrlimit(resource.RLIMIT_NPROC, (4, 4))
-os.execvp(sys.argv[1], sys.argv[1:])')
-    [ "$(id -u)" -eq 0 ] || skip "another user runs too many processes to count"
-    "${launch[@]}" "$PYTHON" -c "" || skip "nobody can read no Python here"
-    cp "$WEBSERVER" "$BATS_TEST_TMPDIR/webserver.py" && chmod a+rx "$BATS_TEST_TMPDIR" "$BATS_RUN_TMPDIR"
-    WEBSERVER="$BATS_TEST_TMPDIR/webserver.py" start_server --workers 1 --threads 8 slow:app
+@test "answers others within a second while a body comes in 300,000 chunks" {
+    uploads_beside_others --workers 1
+    stop_server
+    uploads_beside_others --no-fork
+}
+
+# answers_another PID  succeeds when a worker that is not the one answers.
+answers_another() {
+    local pid
+    pid=$(curl -s -m 5 "$url") && [ -n "$pid" ] && [ "$pid" != "$1" ]
+}
+
+# number_of_threads PID
+number_of_threads() {
+    awk '/^Threads:/ { print $2 }' "/proc/$1/status"
+}
+
+is_stopped() {
+    ps -o stat= -p "$1" | grep -q T
+}
+
+# A break ends by itself, and those who still wait are taken: the worker that has fewer may be busy.
+@test "takes connections although a worker has fewer that takes none" {
+    start_server --workers 2 latch:app
+    exec 5<>"$LATCH"
+    curl -sf -m 40 -o /dev/null "$url/wait" 3>&- & held=$!
+    eventually arrived 1
+    "$PYTHON" "$CLIENT" --max-conns 60 --timeout 10 "$url/"
+    echo >&5
+    wait_for "$held"
+}
+
+@test "shares connections again and again, after two of four workers were replaced" {
+    start_server --workers 4 pid:app
+    kill_a_worker
+    kill_a_worker
+    for _ in 1 2 3 4; do spreads 400 70 130 || return; done
+    for _ in 1 2 3 4; do spreads 64 10 24 one-by-one || return; done
+}
+
+@test "starts workers ever later that die as soon as they start" {
+    : >"$FAILURES"
+    start_server --workers 1 --no-preload start_fails:app
+    seq 1000 >"$FAILURES"
+    kill -KILL "$(children "$server_pid")"
+    eventually said 'started later'
+    read -r -t 3 <>"$LATCH" || true
+    [ "$(grep -c . "$FAILURES")" -gt 988 ]
+}
+
+@test "starts its workers although fork fails at first" {
+    altered fork:EAGAIN:3
+    start_server --workers 2 hello:app
+    [ "$(curl -sf -m 10 "$url")" = "Hello, World!" ]
+    has_children 2
+    said 'fork: Resource temporarily unavailable'
+}
+
+@test "goes on with a worker that has served its share until its successor is ready" {
+    exec 5<>"$LATCH"
+    echo >&5 # for the first import
+    start_server --workers 1 --no-preload --max-requests 1 latch_at_import:app
+    curl -sf -m 5 -o /dev/null "$url"
+    eventually arrived 2
+    [ "$(curl -sf -m 5 "$url")" = "Hello, World!" ]
+    echo >&5
+    eventually has_children 1
+    echo >&5 # for the successor's successor
+}
+
+@test "keeps an idle connection of a worker that leaves until its next request, and takes no new one" {
+    start_server --workers 1 --keep-alive 60 --max-requests 30 pid:app
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    ask 6
+    old=$(children "$server_pid")
+    curl -sf -m 10 -o /dev/null "$url/[1-29]"
+    eventually answers_another "$old"
+    for _ in 1 2 3 4 5 6 7 8 9 10; do answers_another "$old" || return; done
+    ask 6
+    [ "$(grep -c -x -e "$old" -e $'Connection: close\r' <&6)" -eq 3 ] # ends after its second response
+    eventually has_children 1
+}
+
+# for their clients.
+@test "replaces a worker that has served its share as soon as another makes room for its successor" {
+    start_server --workers 1 --max-requests 1 --keep-alive 60 pid:app
+    for fd in 6 7 8 9; do
+        eval "exec $fd<>/dev/tcp/127.0.0.1/$port" && ask "$fd"
+        read -r -t 0.5 <>"$LATCH" || true # until there is a successor
+    done
+    has_children 4
+    last=$(children "$server_pid" | sort -n | tail -n 1)
+    exec 6>&-
+    eventually answers_another "$last"
+}
+
+# The parent is stopped until it has to hear that the successor is ready before it learns that the other is dead.
+@test "outlives a worker that dies before it can be told to leave" {
+    exec 5<>"$LATCH"
+    echo >&5 # for the first import
+    start_server --workers 1 --no-preload --max-requests 2 latch_at_import:app
+    curl -sf -m 5 -o /dev/null "$url/[1-2]"
+    eventually arrived 2
+    kill -STOP "$server_pid"
+    eventually is_stopped "$server_pid"
+    kill -KILL "$(head -n 1 "$LATCH.arrived")"
+    echo >&5
+    curl -sf -m 10 -o /dev/null "$url" # the successor is ready
+    kill -CONT "$server_pid"
+    eventually has_children 1
+    curl -sf -m 10 -o /dev/null "$url"
+    echo >&5 # for a third
+}
+
+@test "replaces a worker after a random number of requests with --max-requests-jitter" {
+    start_server --workers 1 --max-requests 1 --max-requests-jitter 1000000 pid:app
+    curl -sf -m 10 "$url/[1-20]" >"$BATS_TEST_TMPDIR/pids" # the share is less once in 50,000 times
+    [ "$(sort -u "$BATS_TEST_TMPDIR/pids")" = "$(children "$server_pid")" ]
+}
+
+@test "loses no request of clients that keep it busy when it stops" {
+    for _ in 1 2 3; do # once is not always telling
+        start_server --workers 2 hello:app
+        "$PYTHON" "$BATS_TEST_DIRNAME/kept_clients.py" "$port" "$server_pid"
+        ends_well
+        [ ! -s "$stderr" ]
+    done
+}
+
+# Each call is short, whatever they take together. $@ are the options.
+ends_no_stream() {
+    start_server --timeout 0.5 "$@" endless:app
+    run curl -sN -m 2 -o /dev/null "$url"
+    [ "$status" -eq 28 ] # curl's own time is over
+    [ ! -s "$stderr" ]
+    stop_server
+}
+
+@test "ends no stream that comes slowly" {
+    ends_no_stream
+    ends_no_stream --workers 1
+    ends_no_stream --workers 1 --threads 2
+}
+
+@test "loses no other connection when it ends the calls of all threads" {
+    start_server --timeout 1 --workers 1 --threads 2 --keep-alive 60 hangs:app
+    keep_open 6
+    keep_open 7
+    keep_open 8
+    for path in hang deaf; do curl -s -m 20 "$url/$path" 3>&- & done
+    eventually has_children 2 # the successor, and who still has the three
+    for fd in 6 7 8; do ask "$fd" && done_on "$fd" || return; done
+    [ "$(grep -c 'was killed' "$stderr")" -eq 0 ]
+}
+
+@test "is not disturbed by a client that resets while its call hangs in a thread" {
+    start_server --timeout 1 --workers 1 --threads 2 --keep-alive 60 hangs:app
+    keep_open 6
+    exec 7<>"/dev/tcp/127.0.0.1/$port"
+    printf 'GET /stream HTTP/1.1\r\nHost: a\r\n\r\n' >&7
+    read -r -t 10 line <&7
+    exec 7>&- # with the rest unread: a reset
+    eventually has_children 2 # the successor, and who still has the other
+    ask 6
+    done_on 6
+    [ "$(grep -c -e Traceback -e 'was killed' -e exited "$stderr")" -eq 0 ]
+}
+
+@test "keeps the connections that it may have as long as nobody else waits" {
+    altered connections=2
+    start_server --workers 1 --keep-alive 60 latch:app
+    keep_open 6
+    read -r -t 0.5 <>"$LATCH" || true # since when it is idle
+    keep_open 7
+    ask 6
+    done_on 6
+    [ ! -s "$stderr" ]
+}
+
+# A call of the request is under way when the loop comes to what the poll before it had found.
+@test "answers a request once that comes together with one who has to wait" {
+    altered connections=2
+    start_server --workers 1 --threads 2 --keep-alive 60 latch:app
+    keep_open 6
+    keep_open 7
+    read -r -t 0.5 <>"$LATCH" || true # since when both are idle
+    kill -STOP "$(children "$server_pid")"
+    eventually is_stopped "$(children "$server_pid")"
+    exec 8<>"/dev/tcp/127.0.0.1/$port"
+    for fd in 6 7 8; do ask 1 | cat >&"$fd"; done # in one segment each
+    kill -CONT "$(children "$server_pid")"
+    for fd in 6 7 8; do done_on "$fd" || return; done
+    [ "$(grep -c Traceback "$stderr")" -eq 0 ]
+}
+
+@test "makes no more calls at once than it has threads" {
+    start_server --workers 1 --threads 2 latch:app
+    exec 5<>"$LATCH"
+    seq 4 | xargs -P 4 -I{} curl -sf -m 20 -o /dev/null "$url/wait" 3>&- & held=$!
+    eventually arrived 2
+    read -r -t 0.5 <>"$LATCH" || true
+    arrived 2
+    printf '%4s' "" >&5
+    wait_for "$held"
+}
+
+@test "takes back the threads of requests that are over" {
+    [ -r /proc/self/status ] || skip "no /proc tells here how many threads a process has"
+    start_server --workers 1 --threads 4 stream:app
+    seq 100 | xargs -P 8 -I{} curl -sf -m 10 -o /dev/null "$url/{}"
+    [ "$(number_of_threads "$(children "$server_pid")")" -le 5 ]
+}
+
+@test "answers others while a client reads nothing of what is written" {
+    start_server --workers 1 writes:app
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    printf 'GET /much HTTP/1.1\r\nHost: a\r\n\r\n' >&6
+    read -r -t 10 line <&6
+    [ "$(curl -s -m 10 "$url/both" | tr '\n' ' ')" = "one two three " ]
+    exec 6>&-
+}
+
+# Takes the place of "leaves descriptors to the application when connections have taken the others", which does not
+# see the status of the answers.
+@test "leaves descriptors to the application, whatever connections take" {
+    launch=(bash -c 'ulimit -n 128 && exec "$@"' limited)
+    start_server --workers 1 --keep-alive 60 subprocesses:app
+    [ "$("$PYTHON" "$CLIENT" --max-conns 200 "$url/output" | grep -c .)" -eq 1 ] # all are 200
+    [ "$(grep -c Traceback "$stderr")" -eq 0 ]
+}
+
+@test "makes do with the threads that it gets" {
+    start_server --workers 1 --threads 8 few_threads:app
     seq 6 | xargs -P 6 -I{} curl -sf -m 20 -o /dev/null "$url/{}"
+    [ ! -s "$stderr" ]
+}
+
+# The response to HTTP/1.0 ends in close() alone, which ends the connection for who has the last descriptor of it.
+@test "keeps connections from processes that the application forks, and ends them" {
+    start_server --workers 1 leaves_process:app
+    exec 5<>"$LATCH" 6<>"/dev/tcp/127.0.0.1/$port"
+    curl -sf -m 10 "$url/fork"
+    eventually arrived 1
+    printf 'GET / HTTP/1.0\r\n\r\n' >&6
+    done_on 6
+    run read -r -t 10 <&6
+    [ "$status" -eq 1 ] # the end, before the time is over
+    echo >&5
 }

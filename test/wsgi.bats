@@ -576,3 +576,67 @@ RETURNS
     [ "$(curl -s -m 20 "$url/file" 2>/dev/null | head -c 90000000 | wc -c)" -eq 90000000 ]
     [ "$(grep -c Traceback "$stderr")" -eq 0 ]
 }
+
+@test "sends no Date and no Server that stands there twice" {
+    start_server as_asked:app
+    fails_plainly "/?status=200+OK&Date=a&date=a" "/?status=200+OK&Server=a&SERVER=b" "/?status=200+OK&Location=/a&location=/b"
+}
+
+@test "sends the text of a str whatever it says when it is formatted" {
+    start_server odd_text:app
+    get /
+    status_is "200 Even"
+    has "X-Name: value"
+    [ "$(grep -c -i evil "$answer")" -eq 0 ]
+}
+
+# PEP 3333: as if the application had returned iter(filelike.read, b"").
+@test "reads a file whose read is another, or whose wrapper is" {
+    printf 'a text' >"$FILE"
+    start_server reads_otherwise:app
+    for path in /file /wrapper; do
+        get "$path"
+        grep -q -F 'A TEXT' <<<"$body"
+    done
+}
+
+@test "reads a file whose read was replaced" {
+    printf 'a text' >"$FILE"
+    start_server reads_otherwise:app
+    get /instance
+    grep -q -F 'A TEXT' <<<"$body"
+}
+
+# RFC 9112: the client has its response when its last byte has come, whatever remains to be done here.
+@test "ends a response before the iterable has closed" {
+    exec 5<>"$LATCH"
+    start_server closes_late:app
+    for path in /length /chunks; do
+        curl -sf -m 5 -o "$answer" "$url$path" # has the end, too
+        [ "$(cat "$answer")" = $'two\nlines' ]
+        echo >&5
+        printed_once "closed $path"
+    done
+}
+
+@test "closes an iterable of empty blocks soon after the client has left" {
+    start_server empty_blocks:app
+    begin 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
+    read -r -t 10 line <&6
+    exec 6>&- # with the rest unread: a reset
+    printed_once over
+}
+
+@test "sends nothing that is written after a response has ended" {
+    start_server writes_late:app
+    exchange 'GET /list HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET /list HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+    [ "$(grep -c '^HTTP/1.1 200' "$answer")" -eq 3 ]
+    [ "$(grep -c 'late' "$answer")" -eq 0 ]
+}
+
+@test "sends nothing that is written when the iterable closes" {
+    start_server writes_at_close:app
+    exchange 'GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+    [ "$(grep -c '^HTTP/1.1 200' "$answer")" -eq 2 ]
+    [ "$(grep -c 'late' "$answer")" -eq 0 ]
+}
