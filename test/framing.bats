@@ -168,10 +168,11 @@ setup() {
 }
 
 # RFC 9112 9.3.2
-@test "answers a hundred pipelined requests in one packet, in order" {
-    requests=$(printf 'GET /%d HTTP/1.1\r\nHost: a\r\n\r\n' {1..99})$'\nGET /100 HTTP/1.0\r\n\r'
+# Three times, for what comes a second time is remembered.
+@test "answers hundreds of pipelined requests in one packet, in order" {
+    requests=$(printf 'GET /%d HTTP/1.1\r\nHost: a\r\n\r\n' {1..99} {1..99} {1..99})$'\nGET /100 HTTP/1.0\r\n\r'
     answers=$(echo "$requests" | raw)
-    [ "$(sed -n "s/^REQUEST_URI='.\(.*\)'$/\1/p" <<<"$answers" | tr '\n' ' ')" = "$(echo {1..100}) " ]
+    [ "$(sed -n "s/^REQUEST_URI='.\(.*\)'$/\1/p" <<<"$answers" | tr '\n' ' ')" = "$(echo {1..99} {1..99} {1..100}) " ]
 }
 
 # The server knows a head again that repeats the last one.
@@ -183,8 +184,10 @@ setup() {
 
 @test "waits for the rest of a head whose first part is as long as the last head" {
     exec 6<>"/dev/tcp/127.0.0.1/$port"
-    printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\n' >&6
-    while read -r -t 10 line <&6 && [ "$line" != "body=b''" ]; do :; done
+    for _ in 1 2; do
+        printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\n' >&6
+        while read -r -t 10 line <&6 && [ "$line" != "body=b''" ]; do :; done
+    done
     env printf 'GET /other HTTP/1.1\r\nHost: ' >&6
     run read -r -t 1 <&6
     printf 'a\r\nConnection: close\r\n\r\n' >&6

@@ -333,12 +333,12 @@ is_stopped() {
     eventually has_children 1
 }
 
-# for their clients.
+# The scoreboard has room for as many workers again: here the current one, and those that still wait for their clients.
 @test "replaces a worker that has served its share as soon as another makes room for its successor" {
     start_server --workers 1 --max-requests 1 --keep-alive 60 pid:app
     for fd in 6 7 8 9; do
         eval "exec $fd<>/dev/tcp/127.0.0.1/$port" && ask "$fd"
-        read -r -t 0.5 <>"$LATCH" || true # until there is a successor
+        read -r -t 1 <>"$LATCH" || true # until there is a successor
     done
     has_children 4
     last=$(children "$server_pid" | sort -n | tail -n 1)
@@ -422,7 +422,7 @@ ends_no_stream() {
     altered connections=2
     start_server --workers 1 --keep-alive 60 latch:app
     keep_open 6
-    read -r -t 0.5 <>"$LATCH" || true # since when it is idle
+    read -r -t 1 <>"$LATCH" || true # since when it is idle
     keep_open 7
     ask 6
     done_on 6
@@ -435,7 +435,7 @@ ends_no_stream() {
     start_server --workers 1 --threads 2 --keep-alive 60 latch:app
     keep_open 6
     keep_open 7
-    read -r -t 0.5 <>"$LATCH" || true # since when both are idle
+    read -r -t 1 <>"$LATCH" || true # since when both are idle
     kill -STOP "$(children "$server_pid")"
     eventually is_stopped "$(children "$server_pid")"
     exec 8<>"/dev/tcp/127.0.0.1/$port"
@@ -450,7 +450,7 @@ ends_no_stream() {
     exec 5<>"$LATCH"
     seq 4 | xargs -P 4 -I{} curl -sf -m 20 -o /dev/null "$url/wait" 3>&- & held=$!
     eventually arrived 2
-    read -r -t 0.5 <>"$LATCH" || true
+    read -r -t 1 <>"$LATCH" || true
     arrived 2
     printf '%4s' "" >&5
     wait_for "$held"

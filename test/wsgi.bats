@@ -143,8 +143,9 @@ begin() {
 
 @test "makes a fresh environ for each request of a connection" {
     start_server changed_environ:app
-    exchange 'GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.0\r\nHost: a\r\n\r\n'
-    [ "$(grep -c '^[1-9][0-9] names, spoiled: False$' "$answer")" -eq 3 ]
+    request='GET / HTTP/1.1\r\nHost: a\r\n\r\n' # which is known from the third time on
+    exchange "$request$request$request"'GET / HTTP/1.0\r\nHost: a\r\n\r\n'
+    [ "$(grep -c '^[1-9][0-9] names, spoiled: False$' "$answer")" -eq 4 ]
 }
 
 @test "gives a chunked body its CONTENT_LENGTH, and says nothing of the chunks" {

@@ -15,6 +15,9 @@ class Leaving:
     def __next__(self):
         raise GeneratorExit
 
+    def close(self):
+        print("closed")
+
 
 def app(environ, start_response):
     if environ["PATH_INFO"] == "/":
