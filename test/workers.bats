@@ -472,8 +472,6 @@ ends_no_stream() {
     exec 6>&-
 }
 
-# Takes the place of "leaves descriptors to the application when connections have taken the others", which does not
-# see the status of the answers.
 @test "leaves descriptors to the application, whatever connections take" {
     launch=(bash -c 'ulimit -n 128 && exec "$@"' limited)
     start_server --workers 1 --keep-alive 60 subprocesses:app
