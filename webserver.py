@@ -229,7 +229,9 @@ class Connection:
 
     def __init__(self, sock: socket.socket, peer: Any, listener: Listener, site: Site) -> None:
         self.sock = sock
-        self.address, self.port = peer[0], str(peer[1])
+        self.address, self.port = (peer[0], str(peer[1])) if type(peer) is tuple else ("", "")
+        if self.address.startswith("::ffff:"):  # IPv4, by a listener for both
+            self.address = self.address[7:]
         self.listener = listener
         self.site = site
         self.limits = site.limits
@@ -922,7 +924,7 @@ class Response:
 def say(message: str) -> None:
     """Write one line to stderr, in one write. A stderr that is closed or full stops nothing."""
     try:
-        sys.stderr.write(f"webserver: {message}\n")
+        sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{os.getpid()}] {message}\n")
         sys.stderr.flush()
     except (OSError, ValueError):
         pass
@@ -1017,10 +1019,10 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
 def fail(response: Response, error: BaseException) -> Steps[None]:
     """Show what the application raised, and have the client see that this was no whole response. Raises
     HTTPError, ClientGone."""
-    report(response.request.line, error)
+    name = report(response.request.line, error)
     yield from send_spool(response)
     if not response.begun:
-        raise HTTPError(500, "the application failed") from None
+        raise HTTPError(500, f"the application failed; the log has it as {name}") from None
     if response.left is None and not response.chunked:  # the end of the connection is that of the body
         response.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     raise ClientGone from error
@@ -1080,16 +1082,17 @@ def send_spool(response: Response) -> Steps[None]:
                 yield from response.connection.send(data)
 
 
-def report(head: Union[bytes, bytearray], error: BaseException) -> None:
-    """Show a failure on stderr, below the request-line that met it."""
-    line = head.split(b"\r", 1)[0].decode("latin-1")
+def report(head: Union[bytes, bytearray], error: BaseException) -> str:
+    """Show a failure on stderr, below the request-line that met it; return the name that it has there."""
+    line, name = ascii(head.split(b"\r", 1)[0].decode("latin-1"))[1:-1], os.urandom(4).hex()
     try:
         import traceback  # takes 10 ms, and healthy applications never need it
 
         lines = traceback.format_exception(type(error), error, error.__traceback__)
-        say(f"{line} failed\n" + "".join(lines).rstrip("\n"))
+        say(f"{line} failed ({name})\n" + "".join(lines).rstrip("\n"))
     except Exception:  # no memory, stack or descriptor is left to show more
-        say(f"{line} failed: {type(error).__name__}")
+        say(f"{line} failed ({name}): {type(error).__name__}")
+    return name
 
 
 def refuse(connection: Connection, error: HTTPError, head: Union[bytes, bytearray]) -> Steps[None]:
@@ -1305,37 +1308,109 @@ SKIPPED = (errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errno.EAGAIN, errno.EW
 
 
 class Listener:
-    """A listening socket, the name under which its clients know it, and the requests that came before."""
+    """A listening socket, the names under which it and its server are known, and the requests that came before."""
 
-    def __init__(self, sock: socket.socket, name: str) -> None:
+    def __init__(self, sock: socket.socket, bind: str, name: str = "", file: Any = None) -> None:
+        """`bind` is what asked for it, `name` the server's, `file` the identity of a socket's file that is ours."""
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit these
-        try:  # else a slow reader's socket takes megabytes at once, and then nothing for minutes
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, Limits.unsent_bytes)
-        except (AttributeError, OSError):  # not everywhere
-            pass
+        for option, value in (("TCP_NODELAY", 1), ("TCP_NOTSENT_LOWAT", Limits.unsent_bytes)):
+            try:  # connections inherit these; without the second a slow reader's socket takes megabytes
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)  # at once, and then
+            except (AttributeError, OSError):  # nothing for minutes. Not everywhere, and not of AF_UNIX
+                pass
         self.sock = sock
-        self.port: int = sock.getsockname()[1]
-        self.environ = {"SERVER_NAME": f"[{name}]" if ":" in name else name, "SERVER_PORT": str(self.port)}
+        self.bind = bind
+        self.file = file
+        address = sock.getsockname()
+        self.unix = sock.family not in (socket.AF_INET, socket.AF_INET6)
+        self.where = f"unix:{address}" if self.unix else f"port {address[1]}"
+        name = name or socket.gethostname()
+        port = "80" if self.unix else str(address[1])
+        self.environ = {"SERVER_NAME": f"[{name}]" if ":" in name else name, "SERVER_PORT": port}
         self.requests: Dict[bytes, Request] = {}  # by their heads, which came twice
         self.seen: Set[int] = set()  # hashes of heads
 
+    def remove(self) -> None:
+        """Remove the file of a socket, if it is the one that was made here."""
+        path = self.bind[len("unix:") :]
+        if self.file and identity(path) == self.file:
+            os.unlink(path)
+
+
+def identity(path: str) -> Optional[List[int]]:
+    """Return what tells a file from another of its name, None where there is no file."""
+    try:
+        status = os.lstat(path)
+        return [status.st_dev, status.st_ino]
+    except OSError:
+        return None
+
 
 def listen(bind: str, backlog: int) -> List[Listener]:
-    """Return listeners on every address of HOST:PORT, all on the same port. Raises UsageError."""
-    match = BIND.fullmatch(bind)
-    if not match or int(match[3]) > 65535:
-        raise UsageError(f"not HOST:PORT, :PORT or [IPV6]:PORT: {bind}")
-    host, port = match[1] or match[2], int(match[3])
-    names = ("127.0.0.1", "::1") if host == "localhost" else (host or None,)
+    """Return listeners for what --bind names: HOST:PORT on every address, all on the same port; unix:PATH; and
+    fd://N, which somebody else opened. Raises UsageError."""
     try:
+        if bind.startswith("unix:"):
+            return [Listener(bind_unix(bind[5:], backlog), bind, "", identity(bind[5:]))]
+        if re.fullmatch("fd://[0-9]{1,9}", bind):
+            return [Listener(adopt(int(bind[5:])), bind)]
+        match = BIND.fullmatch(bind)
+        if not match or int(match[3]) > 65535:
+            raise UsageError(f"not HOST:PORT, :PORT, [IPV6]:PORT, unix:PATH or fd://N: {bind}")
+        host, port = match[1] or match[2], int(match[3])
+        names = ("127.0.0.1", "::1") if host == "localhost" else (host or None,)
         resolve, kind = socket.getaddrinfo, socket.SOCK_STREAM
         infos = [info for name in names for info in resolve(name, port, 0, kind, 0, socket.AI_PASSIVE)]
         found = list(dict.fromkeys((family, address) for family, _, _, _, address in infos))
-        return [Listener(sock, host or socket.gethostname()) for sock in bind_all(found, port, backlog)]
+        return [Listener(sock, bind, host) for sock in bind_all(found, port, backlog)]
     except (OSError, UnicodeError) as error:
-        reason = str(getattr(error, "strerror", error)).split(" (")[0]
+        reason = str(getattr(error, "strerror", None) or error).split(" (")[0]
         raise UsageError(f"cannot listen on {bind}: {reason}") from None
+
+
+def bind_unix(path: str, backlog: int) -> socket.socket:
+    """Return a listening socket with a file, in place of one that nobody listens on any more. Raises OSError."""
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        try:
+            sock.bind(path)
+        except OSError as error:
+            with socket.socket(socket.AF_UNIX) as client:
+                if error.errno != errno.EADDRINUSE or client.connect_ex(path) != errno.ECONNREFUSED:
+                    raise
+            if not stat.S_ISSOCK(os.lstat(path).st_mode):
+                raise
+            os.unlink(path)
+            sock.bind(path)
+        sock.listen(backlog)
+        return sock
+    except BaseException:
+        sock.close()
+        raise
+
+
+def adopt(descriptor: int) -> socket.socket:
+    """Return the listening socket that this descriptor is. Raises OSError."""
+    os.set_inheritable(descriptor, False)
+    sock = socket.socket(fileno=descriptor)
+    if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        sock.detach()
+        raise OSError(errno.EINVAL, "this is no listening socket")
+    return sock
+
+
+def default_binds() -> List[str]:
+    """Return where to listen unless told: the port that the environment names, as platforms do, or the article's."""
+    port = os.environ.get("PORT")
+    return [f"0.0.0.0:{port}" if port else "localhost:8888"]
+
+
+def handed_binds() -> List[str]:
+    """Return the listeners that the service manager has handed over (sd_listen_fds(3))."""
+    count = os.environ.get("LISTEN_FDS", "")
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or not re.fullmatch("[0-9]{1,4}", count):
+        return []
+    return [f"fd://{3 + number}" for number in range(int(count))]
 
 
 def bind_all(found: List[Tuple[Any, Any]], port: int, backlog: int, tries: int = 20) -> List[socket.socket]:
@@ -1418,7 +1493,7 @@ class Acceptor:
             elif waits:
                 self.make_room(f"accept: {error.strerror}: see ulimit -n, and the limits of the system")
             return False
-        if not peer:  # BSD's way to say that the client has left
+        if not peer and not listener.unix:  # BSD's way to say that the client has left
             sock.close()
             return True
         self.accepted = listener, sock, peer
@@ -2176,7 +2251,8 @@ class Parent:
             self.role = Crew(self, listeners, settings) if settings.workers else Forking(self, listeners)
         self.forks = not settings.no_fork
         self.name = "worker" if settings.workers else "child"
-        self.port = listeners[0].port
+        self.listeners = listeners
+        self.killed: Set[int] = set()  # children, by this parent
         self.late: Dict[Any, int] = {}  # calls that take too long, and how often they were seen
 
     def run(self) -> int:
@@ -2207,7 +2283,11 @@ class Parent:
 
     def announce(self) -> None:
         """Print the ready line."""
-        print(f"Serving HTTP on port {self.port} ...", flush=True)
+        where = ", ".join(dict.fromkeys(listener.where for listener in self.listeners))
+        try:
+            print(f"Serving HTTP on {where} ...", flush=True)
+        except (OSError, ValueError):  # nobody reads it
+            pass
 
     def fork(self, serve: Callable[[int], None]) -> int:
         """Fork a child that runs `serve` with its slot, and ends; return its pid. Raises OSError where the
@@ -2287,6 +2367,7 @@ class Parent:
                 if at:  # not an orphan that PID 1 inherited
                     self.slots.append(at)
                     self.tell_end(pid, status, at)
+                    self.killed.discard(pid)
                     self.role.ended(pid)
         except ChildProcessError:
             return
@@ -2303,6 +2384,8 @@ class Parent:
             if os.WIFSIGNALED(status):
                 number = os.WTERMSIG(status)
                 how = "was killed by " + SIGNALS.get(number, f"signal {number}")
+                if number == signal.SIGKILL and pid not in self.killed:
+                    how += " (not by this server: for want of memory?)"
             lines = [line.decode("latin-1") for state, _, line in slots if line and state >= WRITING]
             when = "before a further request" if slots[0][2] else "before its first request"
             say(f"{self.name} {pid} {how} " + ("while serving " + ", ".join(lines) if lines else when))
@@ -2310,6 +2393,8 @@ class Parent:
     def drain(self) -> None:
         """Accept no more, let what is in flight finish, close what is idle."""
         self.draining = True
+        for listener in self.listeners:
+            listener.remove()
         self.role.leave(True)
         deadline = time.monotonic() + self.limits.graceful_timeout_s
         self.loop.on("drain", NOTHING, lambda _: self.cut(), deadline)
@@ -2320,9 +2405,15 @@ class Parent:
             sys.stdout.flush()
             os._exit(0)
         for pid in self.children:
-            os.kill(pid, signal.SIGKILL)
+            self.kill(pid, signal.SIGKILL)
         self.role.accepted = None
         self.loop.running = bool(self.children)
+
+    def kill(self, pid: int, signum: int) -> None:
+        """Send a signal to a child, and remember whom it ends."""
+        if signum == signal.SIGKILL:
+            self.killed.add(pid)
+        os.kill(pid, signum)
 
     def watch(self, _ready: bool = False) -> None:
         """Look for calls into the application that take too long: show the stacks, then end them."""
@@ -2338,7 +2429,7 @@ class Parent:
                     what = line.decode("latin-1")
                     say(f"{self.name} {pid} is in the application for {now - since:.1f} s: {what}")
                 # Apart, for a system call that the first interrupts goes on after the second.
-                os.kill(pid, (signal.SIGUSR1, signal.SIGURG, signal.SIGKILL)[min(looks, 3) - 1])
+                self.kill(pid, (signal.SIGUSR1, signal.SIGURG, signal.SIGKILL)[min(looks, 3) - 1])
         self.late = late
         again = self.LATE_S if late else min(1.0, self.limits.timeout_s / 4)
         self.loop.on("watch", NOTHING, self.watch, now + again)
@@ -2361,8 +2452,8 @@ LIMITS = (  # option, attribute of Limits, metavar, help
 SETTINGS = (  # option, default, metavar (None for a flag), help
     ("--app", None, "MODULE:APP", "the application: MODULE, MODULE:NAME or MODULE:FACTORY(); "
      "without one, a page says hello"),
-    ("--bind", "localhost:8888", "HOST:PORT", "where to listen, also :PORT and [IPV6]:PORT; "
-     "port 0 is any free one"),
+    ("--bind", [], "HOST:PORT", "where to listen, also :PORT, [IPV6]:PORT, unix:PATH and fd://N, and more than "
+     "once; port 0 is any free one (localhost:8888, or 0.0.0.0:PORT if the environment names a PORT)"),
     ("--no-fork", False, None, "serve in one process, for debuggers; slow requests delay all"),
     ("--workers", "0", "N", "fork workers beforehand, each for many connections: auto is one for each "
      "processor, 0 a process for each connection; WEB_CONCURRENCY in the environment is another default"),
@@ -2453,6 +2544,8 @@ def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
     for option, default, metavar, text in SETTINGS:
         if metavar is None:
             add(option, action="store_true", help=text)
+        elif default == []:
+            add(option, action="append", default=[], metavar=metavar, help=text)
         else:
             shown = f" ({default})" if default not in (None, "") else ""
             kind = str if default is None else type(default)
@@ -2518,7 +2611,8 @@ def start(arguments: Optional[Sequence[str]]) -> int:
     threads = sys.modules.get("threading")
     if fork and threads and threads.active_count() > 1:
         say("the application started threads at import: they do not exist in the children that serve")
-    listeners = listen(found.bind, limits.backlog)
+    binds = handed_binds() + found.bind or default_binds()
+    listeners = [listener for bind in binds for listener in listen(bind, limits.backlog)]
     # As many workers again while the old ones leave.
     slots = (2 * found.workers + 2) * found.threads if found.workers else limits.max_children if fork else 1
     site = Site(app, limits, found.root_path, slots)
