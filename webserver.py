@@ -225,14 +225,15 @@ def expendable(limits: Limits, state: int, deadline: float) -> float:
 class Connection:
     """A client's bytes: `ahead` are those that were received and not yet used."""
 
-    __slots__ = "address ahead alone block call limits listener port release request site sock turn".split()
+    __slots__ = "ahead alone block call known limits listener peer release request site sock trusted turn".split()
 
     def __init__(self, sock: socket.socket, peer: Any, listener: Listener, site: Site) -> None:
         self.sock = sock
-        self.address, self.port = (peer[0], str(peer[1])) if type(peer) is tuple else ("", "")
-        if self.address.startswith("::ffff:"):  # IPv4, by a listener for both
-            self.address = self.address[7:]
+        # Of AF_UNIX, a peer has no address.
+        self.peer = (unmapped(peer[0]), str(peer[1])) if type(peer) is tuple else ("", "")
+        self.trusted: bool = site.trust.includes(self.peer[0] or "unix")
         self.listener = listener
+        self.known = listener.requests[self.trusted]
         self.site = site
         self.limits = site.limits
         self.ahead: Any = b""  # bytes, and a bytearray while a head is gathered
@@ -248,7 +249,11 @@ class Connection:
         """Return what stands on the scoreboard: the request-line, after the client where calls are timed."""
         assert self.request
         line = self.request.line
-        return b"%b %b" % (self.address.encode(), line) if self.limits.timeout_s else line
+        return b"%b %b" % (self.client().encode(), line) if self.limits.timeout_s else line
+
+    def client(self) -> str:
+        """Return whom to name where what happens is told: the client of the last request, as far as is known."""
+        return ((self.request and self.request.client) or self.peer)[0] or "unix"
 
     def attempt(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Return what a call on the socket returns, None where it would block. Raises ClientGone."""
@@ -346,6 +351,7 @@ class Request:
         if len(self.line) > limits.request_line_bytes:
             raise excess(414, "a request-line", limits.request_line_bytes)
         self.environ = environ
+        self.client: Optional[Tuple[str, str]] = None  # address and port, where a proxy says them
         environ["REQUEST_METHOD"] = self.method
         environ["REQUEST_URI"] = environ["RAW_URI"] = target
         environ["SERVER_PROTOCOL"] = "HTTP/1.1" if self.minor else "HTTP/1.0"
@@ -362,8 +368,7 @@ class Request:
     def environ_for(self, connection: Connection, body: BinaryIO) -> Environ:
         """Return a fresh environ for one exchange."""
         environ = self.environ.copy()
-        environ["REMOTE_ADDR"] = connection.address
-        environ["REMOTE_PORT"] = connection.port
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = self.client or connection.peer
         environ["wsgi.input"] = body
         if self.chunked:
             environ["CONTENT_LENGTH"] = str(body.seek(0, io.SEEK_END))
@@ -418,6 +423,36 @@ class Request:
         environ["PATH_INFO"] = path[len(root) :]
         environ["QUERY_STRING"] = query
 
+    def believe(self, trust: Trust) -> None:
+        """Take the client, the scheme and the host from what proxies say that are trusted: as the right-most
+        address that is not trusted has it, for what stands to its left anybody may have made up."""
+        environ, hops = self.environ, 0
+        for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")):
+            match = HOP.fullmatch(hop.strip(" \t"))
+            address = match and canonical(match[1] or match[3] or match[5])
+            if not match or not address:
+                break
+            self.client, hops = (address, match[2] or match[4] or ""), hops + 1
+            if not trust.includes(address):
+                break
+        scheme, host = (
+            values[-min(max(hops, 1), len(values))].strip(" \t")
+            for values in (environ.get("HTTP_X_FORWARDED_" + name, "").split(",") for name in ("PROTO", "HOST"))
+        )
+        if scheme.lower() in ("http", "https"):
+            environ["wsgi.url_scheme"] = scheme.lower()
+        if host and is_authority(host):
+            environ["HTTP_HOST"] = host
+
+    def doubt(self, connection: Connection) -> None:
+        """Keep from the application what only a proxy may say."""
+        dropped = [key for key in FORWARDED if self.environ.pop(key, None) is not None]
+        told = connection.site.board.memory
+        if dropped and not told[1]:
+            told[1] = 1
+            name = dropped[0][len("HTTP_") :].replace("_", "-").title()
+            say(f"{name} of {connection.client()} is dropped: --forwarded-allow-ips lets it in")
+
     def frame(self, limits: Limits) -> None:
         """Say how the body ends, by the steps of RFC 9112 6.3."""
         environ = self.environ
@@ -443,6 +478,51 @@ class Request:
         if not {*members(expect)} <= {"", "100-continue"}:
             raise HTTPError(417, "the one expectation is 100-continue (RFC 9110 10.1.1)", expect)
         self.continues = bool(expect)
+
+
+FORWARDED = ["HTTP_FORWARDED", *("HTTP_X_FORWARDED_" + name for name in "FOR PROTO HOST PORT PREFIX".split())]
+HOP = re.compile(r"([0-9.]+)(?::([0-9]{1,5}))?|\[([0-9A-Fa-f:.]+)\](?::([0-9]{1,5}))?|([0-9A-Fa-f:.]+)")
+
+
+def unmapped(address: str) -> str:
+    """Return an IPv4 address as such, where IPv6 carries it (RFC 4291 2.5.5.2)."""
+    return address[7:] if address.startswith("::ffff:") and "." in address else address
+
+
+@functools.lru_cache(maxsize=Limits.remembered_fields)
+def canonical(address: str) -> str:
+    """Return an IP address in the one spelling that it has here, "" for what is none."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        return unmapped(socket.inet_ntop(family, socket.inet_pton(family, address)))
+    except OSError:
+        return ""
+
+
+class Trust:
+    """The proxies that are believed: addresses, networks, `unix` for whoever comes by a file, `*` for all."""
+
+    def __init__(self, text: str) -> None:
+        """Raises ValueError for what is none of these."""
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        self.names = {canonical(name) or name for name in names}
+        self.networks: List[Any] = []
+        self.includes = functools.lru_cache(maxsize=Limits.remembered_fields)(self.look_up)
+        for name in self.names:
+            if not canonical(name) and name not in ("unix", "*"):
+                import ipaddress  # takes 5 ms, and only networks need it
+
+                self.networks.append(ipaddress.ip_network(name))
+
+    def look_up(self, address: str) -> bool:
+        """Return whether an address, or `unix`, is trusted."""
+        if address in self.names or "*" in self.names:
+            return True
+        if not self.networks or address == "unix":
+            return False
+        import ipaddress
+
+        return any(ipaddress.ip_address(address.partition("%")[0]) in network for network in self.networks)
 
 
 def is_authority(text: str) -> bool:
@@ -482,7 +562,7 @@ def read_head(connection: Connection) -> Optional[bytes]:
             return None
         except OSError as error:
             raise ClientGone from error
-    if not data or data in connection.listener.requests:
+    if not data or data in connection.known:
         connection.ahead = b""
         return data
     end = data.find(b"\r\n\r\n") + 4
@@ -537,12 +617,15 @@ def parse(head: bytes, connection: Connection) -> Request:
     for byte. Raises HTTPError."""
     listener, limits = connection.listener, connection.limits
     request = Request(head, {**connection.site.environ, **listener.environ}, limits)
+    if connection.trusted:
+        request.believe(connection.site.trust)
+    else:
+        request.doubt(connection)
     if hash(head) in listener.seen and len(head) <= limits.remembered_bytes:
-        listener.requests[head] = request
+        connection.known[head] = request
     listener.seen.add(hash(head))
     if len(listener.seen) >= limits.remembered_requests:
-        listener.seen.clear()
-        listener.requests.clear()
+        listener.forget()
     return request
 
 
@@ -701,9 +784,12 @@ class Site:
     left: float = NEVER  # requests until `spent` is called
     spent: Callable[[], Any]
 
-    def __init__(self, app: Application, limits: Limits, root: str = "", slots: int = 1) -> None:
+    def __init__(
+        self, app: Application, limits: Limits, root: str = "", slots: int = 1, trust: Optional[Trust] = None
+    ) -> None:
         self.app = app
         self.limits = limits
+        self.trust = trust or Trust("")
         self.board = Scoreboard(slots)
         self.leaving: Any = self.board.memory  # while its first byte is not zero, nobody goes idle
         self.environ: Environ = {
@@ -936,7 +1022,7 @@ def say(message: str) -> None:
 def converse(connection: Connection) -> Steps[None]:
     """Serve one connection: read request, call application, write response, again."""
     alone, limits, site = connection.alone, connection.limits, connection.site
-    known = connection.listener.requests
+    known = connection.known
     head: Optional[bytes] = None
     try:
         while True:
@@ -966,7 +1052,7 @@ def converse(connection: Connection) -> Steps[None]:
             yield from connection.linger()
     except HTTPError as error:
         if site.talks and error.status != 500:
-            say(f"{connection.address} {error.rule} {error.status}")
+            say(f"{connection.client()} {error.rule} {error.status}")
         yield from refuse(connection, error, head or connection.ahead)
     except ClientGone:
         return
@@ -998,7 +1084,7 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
     finally:
         if site.talks:
             code = response.head.code if response.begun and response.head else 500
-            say(f"{connection.address} {request.line.decode()} {code}")
+            say(f"{connection.client()} {request.line.decode()} {code}")
         response.ended = True
         if type(blocks) is not list and hasattr(blocks, "close"):
             try:
@@ -1327,8 +1413,14 @@ class Listener:
         name = name or socket.gethostname()
         port = "80" if self.unix else str(address[1])
         self.environ = {"SERVER_NAME": f"[{name}]" if ":" in name else name, "SERVER_PORT": port}
-        self.requests: Dict[bytes, Request] = {}  # by their heads, which came twice
+        # By their heads, which came twice: of those who are not trusted, of those who are.
+        self.requests: Tuple[Dict[bytes, Request], Dict[bytes, Request]] = {}, {}
         self.seen: Set[int] = set()  # hashes of heads
+
+    def forget(self) -> None:
+        """Remember no request."""
+        for memory in (self.seen, *self.requests):
+            memory.clear()
 
     def remove(self) -> None:
         """Remove the file of a socket, if it is the one that was made here."""
@@ -1973,7 +2065,7 @@ class Forking(Acceptor):
                 theirs.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: -\r\nAccept: */*\r\n\r\n")
             theirs.shutdown(socket.SHUT_WR)
             child.run(converse(connection))
-        self.listeners[0].requests.clear()
+        self.listeners[0].forget()
 
     def private(self) -> List[int]:
         """Return the descriptors that children have no business with."""
@@ -2462,6 +2554,8 @@ SETTINGS = (  # option, default, metavar (None for a flag), help
     ("--max-requests-jitter", 0, "N", "at most so many requests more, at random"),
     ("--no-preload", False, None, "import the application in each worker"),
     ("--root-path", "", "/PATH", "mount the application below this path"),
+    ("--forwarded-allow-ips", "127.0.0.1,::1", "LIST", "proxies whose X-Forwarded-For, -Proto and -Host are "
+     "believed: addresses, networks, unix, or * for all; FORWARDED_ALLOW_IPS in the environment is another default"),
     ("--validate", False, None, "hold the application to PEP 3333, by wsgiref.validate"),
     ("--verbose", False, None, "a line on stderr for each request and refusal"),
 )
@@ -2556,12 +2650,18 @@ def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
         add(option, dest=name, type=type(default), default=default, metavar=metavar, help=text)
     add("--version", action="version", version="webserver.py " + __version__)
     parser.set_defaults(workers=os.environ.get("WEB_CONCURRENCY") or "0")
+    if "FORWARDED_ALLOW_IPS" in os.environ:
+        parser.set_defaults(forwarded_allow_ips=os.environ["FORWARDED_ALLOW_IPS"])
     found = parser.parse_args(arguments)
     if found.app is not None and found.module is not None:
         raise UsageError("the application is named twice")
     if not re.fullmatch(r"(/[^/?#\x00-\x20\x7f]+)*", found.root_path):
         raise UsageError(f"--root-path: /PATH, without a slash at its end, not {found.root_path}")
     check_workers(found)
+    try:
+        found.trust = Trust(found.forwarded_allow_ips)
+    except ValueError as error:
+        raise UsageError(f"--forwarded-allow-ips: {error}") from None
     limits = Limits()
     for option, name, metavar, _ in LIMITS:
         value, most = getattr(found, name), 10**15 if metavar == "BYTES" else 10**6
@@ -2615,7 +2715,7 @@ def start(arguments: Optional[Sequence[str]]) -> int:
     listeners = [listener for bind in binds for listener in listen(bind, limits.backlog)]
     # As many workers again while the old ones leave.
     slots = (2 * found.workers + 2) * found.threads if found.workers else limits.max_children if fork else 1
-    site = Site(app, limits, found.root_path, slots)
+    site = Site(app, limits, found.root_path, slots, found.trust)
     site.environ["wsgi.multithread"] = found.threads > 1
     site.talks = found.verbose or sys.stderr.isatty()
     status = Parent(site, listeners, found).run()
