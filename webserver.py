@@ -208,6 +208,7 @@ def fault(head: str) -> HTTPError:
 
 # What a conversation waits for, in the order in which they give way when others have to wait.
 IDLE, SILENT, HEADING, BODY, WRITING, CALL = 1, 2, 3, 4, 5, 6
+NOTHING, READ, WRITE = 0, select.POLLIN, select.POLLOUT  # of epoll as well
 
 NEVER = float("inf")
 RESET = struct.pack("ii", 1, 0)  # a struct linger: close() resets the connection
@@ -225,7 +226,7 @@ def expendable(limits: Limits, state: int, deadline: float) -> float:
 class Connection:
     """A client's bytes: `ahead` are those that were received and not yet used."""
 
-    __slots__ = "ahead alone block call known limits listener peer release request site sock trusted turn".split()
+    __slots__ = "ahead alone block call known limits listener peer release request site sock trusted turn wants".split()
 
     def __init__(self, sock: socket.socket, peer: Any, listener: Listener, site: Site) -> None:
         self.sock = sock
@@ -243,6 +244,7 @@ class Connection:
         self.call: Any = None  # makes a call into the application, where no thread does
         self.block: Any = None  # runs steps to their end, where the application may block
         self.turn = 0.0  # when others have theirs
+        self.wants = NOTHING  # the event that TLS waits for, where it is not what the conversation does
         self.release: Any = None  # is told that the calls for a request are over
 
     def line(self) -> bytes:
@@ -266,6 +268,20 @@ class Connection:
                 raise
             raise ClientGone from error
 
+    def shake_hands(self, context: Any) -> Steps[None]:
+        """Have TLS between the socket and the conversation. Raises ClientGone, HTTPError for plain HTTP."""
+        deadline = time.monotonic() + self.limits.header_timeout_s
+        secure = self.sock = self.attempt(TLSSocket, self, context)
+        try:
+            while not self.attempt(secure.shake_hands):
+                if not (yield SILENT, deadline - time.monotonic()):
+                    raise ClientGone
+        except ClientGone as error:
+            if str(error.__cause__) != "HTTP_REQUEST":
+                raise
+            self.sock = socket.socket(fileno=secure.detach())
+            raise HTTPError(400, "what is asked of this port is https (RFC 9110 4.2.2)") from None
+
     def receive(self, state: int, deadline: float) -> Steps[bytes]:
         """Return what arrives, b"" at the end. A last try follows the deadline: bytes that are
         there are not lost. Raises TimeoutError, ClientGone."""
@@ -286,7 +302,10 @@ class Connection:
     def send_file(self, file: int, offset: int, count: int) -> Steps[None]:
         """Send `count` bytes of a regular file, from `offset`, without reading them here. Raises ClientGone,
         EOFError."""
-        sock = self.sock.fileno()
+        sock, some = self.sock.fileno(), Limits.block_bytes
+        if self.site.tls:  # the kernel has no key
+            read = lambda done: os.pread(file, min(some, count - done), offset + done)  # noqa: E731
+            return self.transfer(count, lambda done: self.sock.send(read(done)))
         return self.transfer(count, lambda done: os.sendfile(sock, file, offset + done, count - done))
 
     def transfer(self, count: int, send: Callable[[int], int]) -> Steps[None]:
@@ -329,6 +348,92 @@ class Connection:
                 drained += len(data)
         except (OSError, ClientGone):
             return
+
+
+class TLSSocket:
+    """What a conversation needs of a socket, over TLS; the socket itself does not block."""
+
+    def __init__(self, connection: Connection, context: Any) -> None:
+        import ssl  # takes 15 ms, and was imported if there is a context
+
+        self.ssl = ssl
+        self.connection = connection
+        connection.sock.setblocking(False)
+        self.sock = context.wrap_socket(connection.sock, server_side=True, do_handshake_on_connect=False)
+        self.fileno, self.detach = self.sock.fileno, self.sock.detach
+        self.whole = True  # the end of what is sent is meant
+
+    def attempt(self, event: int, act: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what `act` returns. Raises OSError as a plain socket does: BlockingIOError where it has to wait,
+        and keeps for what, where it is not `event`."""
+        ssl = self.ssl
+        self.connection.wants = NOTHING
+        try:
+            return act(*arguments)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+            wants = READ if isinstance(error, ssl.SSLWantReadError) else WRITE
+            self.connection.wants = wants if wants != event else NOTHING
+            raise BlockingIOError from None
+        except ssl.SSLError as error:  # its errno is not the system's
+            raise ConnectionAbortedError(error.reason) from error
+
+    def shake_hands(self) -> bool:
+        """Go on with the handshake; return True at its end."""
+        self.attempt(READ, self.sock.do_handshake)
+        return True
+
+    def recv(self, count: int, flags: int = 0) -> bytes:
+        """Receive. To peek shows no bytes, but whether the client is there."""
+        if flags & socket.MSG_PEEK:
+            return socket.socket.recv(self.sock, count, flags)
+        data: bytes = self.attempt(READ, self.sock.recv, count)
+        return data
+
+    def send(self, data: Any) -> int:
+        """Send."""
+        sent: int = self.attempt(WRITE, self.sock.send, data)
+        return sent
+
+    def setsockopt(self, *option: Any) -> None:
+        """Prepare a reset, the one use of this: the client is not told that this was all."""
+        self.whole = False
+        self.sock.setsockopt(*option)
+
+    def shutdown(self, how: int) -> None:
+        """Say that this was all; what the client still sends is not deciphered."""
+        try:
+            self.sock.unwrap() if self.whole else None
+        except (OSError, ValueError):  # it does not wait for the client to say the same
+            pass
+        self.whole = False
+        self.sock.shutdown(how)
+
+    def close(self) -> None:
+        """Say that this was all, and close."""
+        try:
+            self.shutdown(socket.SHUT_WR)
+        except OSError:  # the client has left
+            pass
+        self.sock.close()
+
+
+def tls_context(certfile: str, keyfile: Optional[str], ca_certs: Optional[str]) -> Any:
+    """Return how TLS is spoken: 1.2 and newer, by clients with a certificate where `ca_certs` says who signs
+    those. Raises UsageError."""
+    import ssl
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(certfile, keyfile, lambda: "")  # nobody is there to be asked for a password
+        if ca_certs:
+            context.load_verify_locations(ca_certs)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot use --certfile, --keyfile or --ca-certs: {reason}") from None
+    return context
 
 
 # ---- request: from bytes to a head that has one reading --------------------------------------
@@ -783,6 +888,7 @@ class Site:
     talks = False  # a line on stderr for each request
     left: float = NEVER  # requests until `spent` is called
     spent: Callable[[], Any]
+    tls: Any = None  # how TLS is spoken, where it is
 
     def __init__(
         self, app: Application, limits: Limits, root: str = "", slots: int = 1, trust: Optional[Trust] = None
@@ -1025,6 +1131,8 @@ def converse(connection: Connection) -> Steps[None]:
     known = connection.known
     head: Optional[bytes] = None
     try:
+        if site.tls:
+            yield from connection.shake_hands(site.tls)
         while True:
             # Pipelined: others have their turn before it.
             if connection.ahead and not alone and not (yield WRITING, limits.send_timeout_s):
@@ -1212,8 +1320,6 @@ def advance(conversation: Steps[Any], value: Any, failure: Optional[BaseExceptio
 
 
 # ---- loop: resumes whoever is ready, or whose deadline has passed ----------------------------
-
-NOTHING, READ, WRITE = 0, select.POLLIN, select.POLLOUT  # of epoll as well
 
 
 class Wait:
@@ -1662,7 +1768,8 @@ class Guest(Wait):
         else:
             if host.cutting and self.state <= SILENT:
                 timeout = min(timeout, Limits.likely_s)
-            host.loop.wait(self, WRITE if self.state == WRITING else READ, time.monotonic() + timeout)
+            events = self.connection.wants or (WRITE if self.state == WRITING else READ)
+            host.loop.wait(self, events, time.monotonic() + timeout)
 
 
 def most_connections() -> int:
@@ -1707,7 +1814,7 @@ class Host(Acceptor):
         the port taken, and clients from seeing the end of their connections."""
         for guest in self.loop.waits.values():
             if isinstance(guest, Guest):
-                guest.connection.sock.close()
+                os.close(guest.connection.sock.detach())
         for listener in self.listeners:
             listener.sock.close()
         self.loop.close()
@@ -1973,7 +2080,9 @@ class Child:
         self.board = parent.site.board
         self.memory = self.board.memory
         self.limits = parent.site.limits
-        self.sock = sock = connection.sock
+        self.connection = connection
+        sock = connection.sock
+        self.key = sock.fileno()
         self.slot = Slot(self.board, at, WRITING)
         connection.alone, connection.call, connection.block = True, self.call, self.block
         try:
@@ -1985,7 +2094,7 @@ class Child:
     def wait(self, state: int, timeout: float) -> bool:
         """Return True when the socket is ready, False after `timeout` seconds or when told to go."""
         poll = select.poll()
-        poll.register(self.sock, WRITE if state == WRITING else READ)
+        poll.register(self.key, self.connection.wants or (WRITE if state == WRITING else READ))
         if state <= SILENT:  # nothing is under way
             poll.register(self.lifeline, READ)  # nothing but its end ever comes
         # Who is idle here has been so for a moment, in recv.
@@ -2092,7 +2201,7 @@ class Forking(Acceptor):
         connection = Connection(sock, peer, listener, self.site)
         self.parent.child = child = Child(self.parent, self.lifeline[0], at, connection)
         child.run(converse(connection))
-        sock.close()  # now, not after what remains to be done: later bytes are told at once
+        connection.sock.close()  # now, not after what remains to be done: later bytes are told at once
 
     def dismiss(self) -> bool:
         """Ask a share of those to go who keep others waiting, least progress first: they hear it later."""
@@ -2377,7 +2486,7 @@ class Parent:
         """Print the ready line."""
         where = ", ".join(dict.fromkeys(listener.where for listener in self.listeners))
         try:
-            print(f"Serving HTTP on {where} ...", flush=True)
+            print(f"Serving HTTP{'S' if self.site.tls else ''} on {where} ...", flush=True)
         except (OSError, ValueError):  # nobody reads it
             pass
 
@@ -2554,6 +2663,9 @@ SETTINGS = (  # option, default, metavar (None for a flag), help
     ("--max-requests-jitter", 0, "N", "at most so many requests more, at random"),
     ("--no-preload", False, None, "import the application in each worker"),
     ("--root-path", "", "/PATH", "mount the application below this path"),
+    ("--certfile", None, "FILE", "speak TLS, with this certificate and those that lead to it"),
+    ("--keyfile", None, "FILE", "its private key, where --certfile does not have it"),
+    ("--ca-certs", None, "FILE", "clients need a certificate that one of these has signed"),
     ("--forwarded-allow-ips", "127.0.0.1,::1", "LIST", "proxies whose X-Forwarded-For, -Proto and -Host are "
      "believed: addresses, networks, unix, or * for all; FORWARDED_ALLOW_IPS in the environment is another default"),
     ("--validate", False, None, "hold the application to PEP 3333, by wsgiref.validate"),
@@ -2687,6 +2799,8 @@ def check_workers(found: Any) -> None:
             raise UsageError(f"{option}: for --workers only")
     if found.no_preload and not found.workers:
         raise UsageError("--no-preload: for --workers only")
+    if (found.keyfile or found.ca_certs) and not found.certfile:
+        raise UsageError("--keyfile, --ca-certs: for --certfile only")
     if found.timeout_s and found.no_fork:
         raise UsageError("--timeout: not with --no-fork")
 
@@ -2717,6 +2831,9 @@ def start(arguments: Optional[Sequence[str]]) -> int:
     slots = (2 * found.workers + 2) * found.threads if found.workers else limits.max_children if fork else 1
     site = Site(app, limits, found.root_path, slots, found.trust)
     site.environ["wsgi.multithread"] = found.threads > 1
+    if found.certfile:
+        site.tls = tls_context(found.certfile, found.keyfile, found.ca_certs)
+        site.environ["wsgi.url_scheme"] = "https"
     site.talks = found.verbose or sys.stderr.isatty()
     status = Parent(site, listeners, found).run()
     if threads and threads.active_count() > 1:  # they would be waited for
