@@ -469,6 +469,7 @@ class Request:
         self.persistent = "close" not in options and (self.minor > 0 or "keep-alive" in options)
         # How the last response to it began: the head, the length and the second; the framing and the bytes.
         self.answered: Tuple[Any, Optional[int], float, Any, bytes] = (None, 0, NEVER, None, b"")
+        self.logged: Any = None  # what the access log has of it
 
     def environ_for(self, connection: Connection, body: BinaryIO) -> Environ:
         """Return a fresh environ for one exchange."""
@@ -885,7 +886,8 @@ class Site:
     """What all conversations share: the application, the limits, the scoreboard that says
     whether to leave, and the part of the environ that is the same for all."""
 
-    talks = False  # a line on stderr for each request
+    talks = False  # a line on stderr for each refusal
+    log: Optional[AccessLog] = None
     left: float = NEVER  # requests until `spent` is called
     spent: Callable[[], Any]
     tls: Any = None  # how TLS is spoken, where it is
@@ -915,6 +917,8 @@ class Site:
 # ---- response: from what the application says to bytes ---------------------------------------
 
 
+DAYS = "Mon Tue Wed Thu Fri Sat Sun".split()
+MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 DATE: List[Any] = [0.0, b""]  # the second that it is for, and the line
 
 
@@ -927,8 +931,7 @@ def date_line() -> bytes:
         return line
     second = time.time() // 1
     now = time.gmtime(second)
-    day = "Mon Tue Wed Thu Fri Sat Sun".split()[now.tm_wday]
-    month = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()[now.tm_mon - 1]
+    day, month = DAYS[now.tm_wday], MONTHS[now.tm_mon - 1]
     line = time.strftime(f"Date: {day}, %d {month} %Y %H:%M:%S GMT\r\n\r\n", now).encode()
     DATE[:] = second, line
     return line
@@ -1006,13 +1009,14 @@ HEADS: Dict[Any, Head] = {}  # by status and headers: an application repeats its
 class Response:
     """One response: start_response and write for the application, framing for the wire."""
 
-    __slots__ = "begun bodiless chunked close connection ended excess head left request spool".split()
+    __slots__ = "begun bodiless chunked close connection ended excess head left request size spool".split()
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self.connection = connection
         self.request = request
         self.head: Optional[Head] = None  # what start_response was told
         self.begun = False  # the head is on its way
+        self.size = 0  # bytes of the body that were sent, or are on their way
         self.ended = False  # nothing more may be written
         self.excess = False  # there is more than the Content-Length says
         self.spool: Optional[Spool] = None  # what need not or may not be sent at once
@@ -1087,7 +1091,10 @@ class Response:
         if self.head and self.head.length not in (None, len(block)):
             return b""
         head = self.begin(len(block))
-        return head if self.bodiless else head + block
+        if self.bodiless:
+            return head
+        self.size = len(block)
+        return head + block
 
     def framed(self, data: bytes, known: Optional[int] = None) -> bytes:
         """Return `data` as it goes on the wire, after the head where that is still to be sent."""
@@ -1095,6 +1102,7 @@ class Response:
         if self.bodiless or not data:
             return head
         if self.chunked:
+            self.size += len(data)
             return b"%b%x\r\n%b\r\n" % (head, len(data), data)
         if self.left is not None:
             if len(data) > self.left and not self.excess:
@@ -1102,6 +1110,7 @@ class Response:
                 self.excess = True
             data = data[: self.left]
             self.left -= len(data)
+        self.size += len(data)
         return head + data if head else data
 
     def end(self) -> bytes:
@@ -1122,12 +1131,78 @@ def say(message: str) -> None:
         pass
 
 
+class Refused:
+    """What the access log has of a request that is none."""
+
+    def __init__(self, head: Union[bytes, bytearray]) -> None:
+        self.line = head.split(b"\r", 1)[0]
+        self.environ: Environ = {}
+        self.logged: Any = None
+        self.client: Optional[Tuple[str, str]] = None
+
+
+class AccessLog:
+    """A file with a line for each exchange, each by one write: they stay whole whoever else writes, also in a
+    pipe, which takes 4096 bytes at once."""
+
+    COMBINED = "%%b - - [%d/{}/%Y:%H:%M:%S +0000] %%b %%d %%d %%b %%d\n"
+    JSON = '{{"client":"%%b","time":"%Y-%m-%dT%H:%M:%SZ",%%b,"status":%%d,"bytes":%%d,%%b,"microseconds":%%d}}\n'
+
+    def __init__(self, path: str, as_json: bool) -> None:
+        """Raises OSError."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self.file = 2 if path == "-" else os.open(path, flags, 0o666)
+        self.as_json = as_json
+        self.next_second, self.line = 0.0, b""
+        self.failed = False
+
+    def write(self, connection: Connection, request: Any, status: int, size: int, since: float) -> None:
+        """Tell of an exchange that began at `since`. Where that fails, the server goes on."""
+        now = time.monotonic()
+        if now >= self.next_second:
+            wall = time.time()
+            self.next_second = now + 1 - wall % 1
+            then = time.gmtime(wall)
+            form = (self.JSON if self.as_json else self.COMBINED).format(MONTHS[then.tm_mon - 1])
+            self.line = time.strftime(form, then).encode()
+        line, fields = request.logged or self.parts(request)
+        client = (request.client or connection.peer)[0].encode() or b"unix"
+        try:
+            os.write(self.file, self.line % (client, line, status, size, fields, (now - since) * 1e6))
+        except OSError as error:
+            if not self.failed:
+                self.failed = True
+                say(f"the access log cannot be written: {error.strerror}")
+
+    def parts(self, request: Any) -> Tuple[bytes, bytes]:
+        """Keep and return what stands in the line of the request-line, and of the fields."""
+        line = self.quote(request.line.decode("latin-1"), 1900)
+        referer, agent = (self.quote(request.environ.get("HTTP_" + name, "-"), 900) for name in ("REFERER", "USER_AGENT"))
+        if self.as_json:
+            line, referer, agent = b'"request":' + line, b'"referer":' + referer, b',"user_agent":' + agent
+        else:
+            referer += b" "
+        request.logged = line, referer + agent
+        return line, referer + agent
+
+    def quote(self, text: str, most: int) -> bytes:
+        """Return `text` in quotes, in `most` characters or so: it forges no line, and no terminal obeys."""
+        if self.as_json:
+            import json
+
+            quoted = json.dumps(text)
+        else:
+            quoted = '"' + text.encode("unicode_escape").decode().replace('"', '\\"') + '"'
+        return quoted.encode() if len(quoted) <= most else self.quote(text[: most // 7] + "...", most)
+
+
 # ---- conversation: a connection from its first byte to its last ------------------------------
 
 
 def converse(connection: Connection) -> Steps[None]:
     """Serve one connection: read request, call application, write response, again."""
     alone, limits, site = connection.alone, connection.limits, connection.site
+    log = site.log
     known = connection.known
     head: Optional[bytes] = None
     try:
@@ -1150,8 +1225,13 @@ def converse(connection: Connection) -> Steps[None]:
             request = connection.request = known.get(head) or parse(head, connection)
             body = (yield from Body(connection).read(request)) if request.framing else io.BytesIO()
             environ = request.environ_for(connection, body)
-            goes_on = yield from exchange(Response(connection, request), environ)
-            del body, environ  # an idle connection holds none
+            response, since = Response(connection, request), time.monotonic() if log else 0.0
+            try:
+                goes_on = yield from exchange(response, environ)
+            finally:
+                if log and response.begun and response.head:  # else it is refused, or for nobody
+                    log.write(connection, request, response.head.code, response.size, since)
+            del body, environ, response  # an idle connection holds none
             if not goes_on:
                 break
         # A client that has not said close may be sending on.
@@ -1160,7 +1240,7 @@ def converse(connection: Connection) -> Steps[None]:
             yield from connection.linger()
     except HTTPError as error:
         if site.talks and error.status != 500:
-            say(f"{connection.client()} {error.rule} {error.status}")
+            say(f"{connection.peer[0] or 'unix'} {error.rule} {error.status}")
         yield from refuse(connection, error, head or connection.ahead)
     except ClientGone:
         return
@@ -1190,9 +1270,6 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
     except BaseException as error:  # SystemExit and MemoryError too: the next request is not to blame
         yield from fail(response, error)
     finally:
-        if site.talks:
-            code = response.head.code if response.begun and response.head else 500
-            say(f"{connection.client()} {request.line.decode()} {code}")
         response.ended = True
         if type(blocks) is not list and hasattr(blocks, "close"):
             try:
@@ -1235,6 +1312,7 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
         yield from connection.send(response.begin(size))
         count = min(size, response.left or 0)
         yield from connection.send_file(file, offset, count)
+        response.size = count
         response.left = (response.left or 0) - count
         return response.end()
     blocks = yield from call(connection, run, iter, blocks)
@@ -1294,7 +1372,9 @@ def refuse(connection: Connection, error: HTTPError, head: Union[bytes, bytearra
     title = f"{error.status} {REASONS[error.status]}"
     body = f"{title}: {error.rule}\n".encode()
     headers = [("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff")]
-    lines = Head(title, headers).lines
+    lines, log = Head(title, headers).lines, connection.site.log
+    if log:
+        log.write(connection, Refused(head), error.status, len(body), time.monotonic())
     data = b"%bContent-Length: %d\r\nConnection: close\r\n%b" % (lines, len(body), date_line())
     try:
         yield from connection.send(data if head.startswith(b"HEAD ") else data + body)
@@ -2669,7 +2749,9 @@ SETTINGS = (  # option, default, metavar (None for a flag), help
     ("--forwarded-allow-ips", "127.0.0.1,::1", "LIST", "proxies whose X-Forwarded-For, -Proto and -Host are "
      "believed: addresses, networks, unix, or * for all; FORWARDED_ALLOW_IPS in the environment is another default"),
     ("--validate", False, None, "hold the application to PEP 3333, by wsgiref.validate"),
-    ("--verbose", False, None, "a line on stderr for each request and refusal"),
+    ("--access-log", None, "FILE", "a line for each request; - is stderr, and the default on a terminal"),
+    ("--access-log-format", "combined", "FORMAT", "combined, with the microseconds taken, or json"),
+    ("--verbose", False, None, "say on stderr what is wrong with each refused request, as on a terminal"),
 )
 APP = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*)(?::([^\W\d]\w*(?:\.[^\W\d]\w*)*)(\(\))?)?")
 
@@ -2799,6 +2881,8 @@ def check_workers(found: Any) -> None:
             raise UsageError(f"{option}: for --workers only")
     if found.no_preload and not found.workers:
         raise UsageError("--no-preload: for --workers only")
+    if found.access_log_format not in ("combined", "json"):
+        raise UsageError(f"--access-log-format: combined or json, not {found.access_log_format}")
     if (found.keyfile or found.ca_certs) and not found.certfile:
         raise UsageError("--keyfile, --ca-certs: for --certfile only")
     if found.timeout_s and found.no_fork:
@@ -2835,6 +2919,11 @@ def start(arguments: Optional[Sequence[str]]) -> int:
         site.tls = tls_context(found.certfile, found.keyfile, found.ca_certs)
         site.environ["wsgi.url_scheme"] = "https"
     site.talks = found.verbose or sys.stderr.isatty()
+    if found.access_log or sys.stderr.isatty():
+        try:
+            site.log = AccessLog(found.access_log or "-", found.access_log_format == "json")
+        except OSError as error:
+            raise UsageError(f"--access-log: cannot write {found.access_log}: {error.strerror}") from None
     status = Parent(site, listeners, found).run()
     if threads and threads.active_count() > 1:  # they would be waited for
         sys.stdout.flush()
