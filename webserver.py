@@ -101,6 +101,7 @@ class Limits:
     backlog = 2048  # connections that wait in the kernel, which has a ceiling of its own
     timeout_s = 0.0  # for one call into the application; 0 is for ever
     graceful_timeout_s = 30.0  # for what is in flight when the server is told to stop
+    drain_delay_s = 0.0  # before that, for load balancers to look away
     moment_s = 0.1  # before the system is asked again for what it refused
     turn_s = 0.005  # a response takes so long before others have their turn
     likely_s = 0.02  # a child waits in recv so long, then polls: a busy client costs one call, not two
@@ -226,7 +227,8 @@ def expendable(limits: Limits, state: int, deadline: float) -> float:
 class Connection:
     """A client's bytes: `ahead` are those that were received and not yet used."""
 
-    __slots__ = "ahead alone block call known limits listener peer release request site sock trusted turn wants".split()
+    __slots__ = "ahead alone block call known limits listener peer release request".split()
+    __slots__ += "shown site sock trusted turn wants".split()
 
     def __init__(self, sock: socket.socket, peer: Any, listener: Listener, site: Site) -> None:
         self.sock = sock
@@ -239,6 +241,7 @@ class Connection:
         self.limits = site.limits
         self.ahead: Any = b""  # bytes, and a bytearray while a head is gathered
         self.request: Optional[Request] = None  # the last one
+        self.shown: Tuple[Any, bytes] = (None, b"")  # a request, and what the scoreboard has of it
         # Set by whoever runs the conversation.
         self.alone = False  # no other conversation is in this process: a call on the socket may block
         self.call: Any = None  # makes a call into the application, where no thread does
@@ -247,14 +250,8 @@ class Connection:
         self.wants = NOTHING  # the event that TLS waits for, where it is not what the conversation does
         self.release: Any = None  # is told that the calls for a request are over
 
-    def line(self) -> bytes:
-        """Return what stands on the scoreboard: the request-line, after the client where calls are timed."""
-        assert self.request
-        line = self.request.line
-        return b"%b %b" % (self.client().encode(), line) if self.limits.timeout_s else line
-
     def client(self) -> str:
-        """Return whom to name where what happens is told: the client of the last request, as far as is known."""
+        """Return whom to name on stderr: the client of the last request, as far as that is known."""
         return ((self.request and self.request.client) or self.peer)[0] or "unix"
 
     def attempt(self, call: Callable[..., Any], *arguments: Any) -> Any:
@@ -271,7 +268,8 @@ class Connection:
     def shake_hands(self, context: Any) -> Steps[None]:
         """Have TLS between the socket and the conversation. Raises ClientGone, HTTPError for plain HTTP."""
         deadline = time.monotonic() + self.limits.header_timeout_s
-        secure = self.sock = self.attempt(TLSSocket, self, context)
+        secure: Any = self.attempt(TLSSocket, self, context)
+        self.sock = secure
         try:
             while not self.attempt(secure.shake_hands):
                 if not (yield SILENT, deadline - time.monotonic()):
@@ -304,8 +302,9 @@ class Connection:
         EOFError."""
         sock, some = self.sock.fileno(), Limits.block_bytes
         if self.site.tls:  # the kernel has no key
-            read = lambda done: os.pread(file, min(some, count - done), offset + done)  # noqa: E731
-            return self.transfer(count, lambda done: self.sock.send(read(done)))
+            return self.transfer(
+                count, lambda done: self.sock.send(os.pread(file, min(some, count - done), offset + done))
+            )
         return self.transfer(count, lambda done: os.sendfile(sock, file, offset + done, count - done))
 
     def transfer(self, count: int, send: Callable[[int], int]) -> Steps[None]:
@@ -364,8 +363,8 @@ class TLSSocket:
         self.whole = True  # the end of what is sent is meant
 
     def attempt(self, event: int, act: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what `act` returns. Raises OSError as a plain socket does: BlockingIOError where it has to wait,
-        and keeps for what, where it is not `event`."""
+        """Return what `act` returns. Raises OSError as a plain socket does: BlockingIOError where it has to
+        wait, and keeps for what, where it is not `event`."""
         ssl = self.ssl
         self.connection.wants = NOTHING
         try:
@@ -541,12 +540,10 @@ class Request:
             self.client, hops = (address, match[2] or match[4] or ""), hops + 1
             if not trust.includes(address):
                 break
-        scheme, host = (
-            values[-min(max(hops, 1), len(values))].strip(" \t")
-            for values in (environ.get("HTTP_X_FORWARDED_" + name, "").split(",") for name in ("PROTO", "HOST"))
-        )
-        if scheme.lower() in ("http", "https"):
-            environ["wsgi.url_scheme"] = scheme.lower()
+        schemes, hosts = (members(environ.get("HTTP_X_FORWARDED_" + name, "")) for name in ("PROTO", "HOST"))
+        scheme, host = (values[-min(max(hops, 1), len(values))] for values in (schemes, hosts))
+        if scheme in ("http", "https"):
+            environ["wsgi.url_scheme"] = scheme
         if host and is_authority(host):
             environ["HTTP_HOST"] = host
 
@@ -1146,7 +1143,7 @@ class AccessLog:
     pipe, which takes 4096 bytes at once."""
 
     COMBINED = "%%b - - [%d/{}/%Y:%H:%M:%S +0000] %%b %%d %%d %%b %%d\n"
-    JSON = '{{"client":"%%b","time":"%Y-%m-%dT%H:%M:%SZ",%%b,"status":%%d,"bytes":%%d,%%b,"microseconds":%%d}}\n'
+    JSON = '"client":"%%b","time":"%Y-%m-%dT%H:%M:%SZ",%%b,"status":%%d,"bytes":%%d,%%b,"microseconds":%%d'
 
     def __init__(self, path: str, as_json: bool) -> None:
         """Raises OSError."""
@@ -1163,7 +1160,7 @@ class AccessLog:
             wall = time.time()
             self.next_second = now + 1 - wall % 1
             then = time.gmtime(wall)
-            form = (self.JSON if self.as_json else self.COMBINED).format(MONTHS[then.tm_mon - 1])
+            form = "{" + self.JSON + "}\n" if self.as_json else self.COMBINED.format(MONTHS[then.tm_mon - 1])
             self.line = time.strftime(form, then).encode()
         line, fields = request.logged or self.parts(request)
         client = (request.client or connection.peer)[0].encode() or b"unix"
@@ -1177,7 +1174,8 @@ class AccessLog:
     def parts(self, request: Any) -> Tuple[bytes, bytes]:
         """Keep and return what stands in the line of the request-line, and of the fields."""
         line = self.quote(request.line.decode("latin-1"), 1900)
-        referer, agent = (self.quote(request.environ.get("HTTP_" + name, "-"), 900) for name in ("REFERER", "USER_AGENT"))
+        fields = (request.environ.get("HTTP_" + name, "-") for name in ("REFERER", "USER_AGENT"))
+        referer, agent = (self.quote(field, 900) for field in fields)
         if self.as_json:
             line, referer, agent = b'"request":' + line, b'"referer":' + referer, b',"user_agent":' + agent
         else:
@@ -1505,21 +1503,24 @@ class Scoreboard:
     way) and the request-line. The first byte of all is the server's: while it is not zero, nobody
     goes idle. No locks: a slot has one writer."""
 
-    SLOT_BYTES = 256
+    SLOT_BYTES, LINE = 256, 16  # where the client and the request-line begin
     NOBODY = 0xFFFFFFFF  # the load of a worker that accepts no more
 
     def __init__(self, slots: int) -> None:
         self.memory = mmap.mmap(-1, (slots + 1) * self.SLOT_BYTES)
         self.words = memoryview(self.memory).cast("I")
+        self.instants = memoryview(self.memory).cast("d")
 
     def mark(self, at: int, state: int, instant: float) -> None:
         """Keep what is going on at the slot that begins at `at`, and its instant."""
-        struct.pack_into("d", self.memory, at + 8, instant)
+        self.instants[at // 8 + 1] = instant
         self.memory[at] = state
 
-    def note(self, at: int, line: bytes) -> None:
-        """Keep the request-line that is served."""
-        struct.pack_into("240p", self.memory, at + 16, line)
+    def describe(self, connection: Connection) -> Tuple[Request, bytes]:
+        """Return the connection's request, and what is kept of it: the client and the request-line."""
+        assert connection.request
+        line = b"%b %b" % (connection.client().encode(), connection.request.line)
+        return connection.request, struct.pack("240p", line)
 
     def read(self, at: int) -> Tuple[int, float, bytes]:
         """Return the state, the instant and the request-line of a slot."""
@@ -1541,15 +1542,23 @@ class Slot:
     def __init__(self, board: Scoreboard, at: int, rest: int = IDLE) -> None:
         self.board = board
         self.memory: Any = board.memory
+        self.instants: Any = board.instants
         self.at = at
+        self.since = at // 8 + 1  # of the instants
         self.rest = rest  # the state after a call
         self.lapsed = False
-        self.noted: Optional[Request] = None
+        self.line = slice(at + board.LINE, at + board.SLOT_BYTES)
+        self.shown: Any = None
 
     def call(self, connection: Connection, act: Callable[..., Any], *arguments: Any) -> Any:
-        """Call into the application, and show meanwhile what is served."""
-        if connection.request is not self.noted:
-            self.note(connection)
+        """Call into the application, and show meanwhile what is served, for whom and since when."""
+        shown = connection.shown
+        if shown[0] is not connection.request:
+            shown = connection.shown = self.board.describe(connection)
+        if shown is not self.shown:
+            self.shown = shown
+            self.memory[self.line] = shown[1]
+        self.instants[self.since] = time.monotonic()
         self.memory[self.at] = CALL
         try:
             return act(*arguments)
@@ -1560,14 +1569,6 @@ class Slot:
         """Leave the place to another: where the call writes its end, nobody reads."""
         self.memory[self.at] = self.rest
         self.memory, self.lapsed = bytearray(self.at + 1), True
-
-    def note(self, connection: Connection) -> None:
-        """Show the request, and where calls are timed the client and the time."""
-        if connection.limits.timeout_s:
-            self.board.mark(self.at, CALL, time.monotonic())
-        else:
-            self.noted = connection.request
-        self.board.note(self.at, connection.line())
 
 
 # ---- listener: addresses and sockets ---------------------------------------------------------
@@ -1580,10 +1581,10 @@ SKIPPED = (errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errno.EAGAIN, errno.EW
 
 
 class Listener:
-    """A listening socket, the names under which it and its server are known, and the requests that came before."""
+    """A listening socket, the names of it and of its server, and the requests that came before."""
 
     def __init__(self, sock: socket.socket, bind: str, name: str = "", file: Any = None) -> None:
-        """`bind` is what asked for it, `name` the server's, `file` the identity of a socket's file that is ours."""
+        """`bind` is what asked for it, `name` the server's, `file` the identity of a file that is ours."""
         sock.setblocking(False)
         for option, value in (("TCP_NODELAY", 1), ("TCP_NOTSENT_LOWAT", Limits.unsent_bytes)):
             try:  # connections inherit these; without the second a slow reader's socket takes megabytes
@@ -1592,6 +1593,7 @@ class Listener:
                 pass
         self.sock = sock
         self.bind = bind
+        self.name = name
         self.file = file
         address = sock.getsockname()
         self.unix = sock.family not in (socket.AF_INET, socket.AF_INET6)
@@ -1625,7 +1627,7 @@ def identity(path: str) -> Optional[List[int]]:
 
 
 def listen(bind: str, backlog: int) -> List[Listener]:
-    """Return listeners for what --bind names: HOST:PORT on every address, all on the same port; unix:PATH; and
+    """Return listeners for what --bind names: HOST:PORT on every address, all on the same port; unix:PATH;
     fd://N, which somebody else opened. Raises UsageError."""
     try:
         if bind.startswith("unix:"):
@@ -1647,7 +1649,7 @@ def listen(bind: str, backlog: int) -> List[Listener]:
 
 
 def bind_unix(path: str, backlog: int) -> socket.socket:
-    """Return a listening socket with a file, in place of one that nobody listens on any more. Raises OSError."""
+    """Return a listening socket with a file, in place of one where nobody listens. Raises OSError."""
     sock = socket.socket(socket.AF_UNIX)
     try:
         try:
@@ -1677,18 +1679,13 @@ def adopt(descriptor: int) -> socket.socket:
     return sock
 
 
-def default_binds() -> List[str]:
-    """Return where to listen unless told: the port that the environment names, as platforms do, or the article's."""
-    port = os.environ.get("PORT")
-    return [f"0.0.0.0:{port}" if port else "localhost:8888"]
-
-
-def handed_binds() -> List[str]:
-    """Return the listeners that the service manager has handed over (sd_listen_fds(3))."""
-    count = os.environ.get("LISTEN_FDS", "")
-    if os.environ.get("LISTEN_PID") != str(os.getpid()) or not re.fullmatch("[0-9]{1,4}", count):
-        return []
-    return [f"fd://{3 + number}" for number in range(int(count))]
+def binds_of(environ: Any) -> List[str]:
+    """Return where to listen unless told: what the service manager has opened (sd_listen_fds(3)), a port by
+    which a platform asks, or the article's."""
+    count = environ.get("LISTEN_FDS", "")
+    if environ.get("LISTEN_PID") == str(os.getpid()) and re.fullmatch("[1-9][0-9]{0,3}", count):
+        return [f"fd://{3 + number}" for number in range(int(count))]
+    return [f"0.0.0.0:{environ['PORT']}" if environ.get("PORT") else "localhost:8888"]
 
 
 def bind_all(found: List[Tuple[Any, Any]], port: int, backlog: int, tries: int = 20) -> List[socket.socket]:
@@ -1725,6 +1722,7 @@ class Acceptor:
         self.loop = loop
         self.accepted: Optional[Tuple[Listener, socket.socket, Any]] = None  # and not served yet
         self.told: List[str] = []
+        self.parting = False  # nobody goes idle any more
         self.closed = False
 
     def hindrance(self) -> str:
@@ -1767,7 +1765,7 @@ class Acceptor:
             sock, peer = listener.sock.accept()
         except OSError as error:
             if error.errno in SKIPPED:
-                self.site.leaving[0] = self.closed  # who waited has left
+                self.site.leaving[0] = self.parting  # who waited has left
             elif waits:
                 self.make_room(f"accept: {error.strerror}: see ulimit -n, and the limits of the system")
             return False
@@ -1786,7 +1784,7 @@ class Acceptor:
             self.make_room(f"fork: {error.strerror}: see ulimit -u, and the limits of the system")
             return False
         self.accepted = None
-        self.site.leaving[0] = self.closed
+        self.site.leaving[0] = self.parting
         return True
 
     def make_room(self, reason: str) -> None:
@@ -1798,6 +1796,11 @@ class Acceptor:
         # What the system refused, it does not say when it can grant; children do not say what they wait for.
         self.pause(0.0 if self.dismiss() else self.limits.moment_s)
 
+    def part_soon(self) -> None:
+        """Close each connection after its next response, and accept further ones."""
+        self.parting = True
+        self.site.leaving[0] = 1
+
     def close(self, take: bool = True) -> None:
         """Accept no more but, where nobody else does, those who wait in the kernel's queue."""
         for listener in self.listeners:
@@ -1805,7 +1808,7 @@ class Acceptor:
                 if self.accepted or not self.accept(listener, waits=False):
                     break
         self.closed = True
-        self.site.leaving[0] = 1
+        self.part_soon()
         for listener in self.listeners:
             self.loop.forget(listener.sock.fileno())
             listener.sock.close()
@@ -1990,9 +1993,13 @@ class Host(Acceptor):
                 self.loop.wait(guest, READ, soon)
         self.finish()
 
+    def is_done(self) -> bool:
+        """Return whether the drain is complete."""
+        return self.closed and not self.load and not self.accepted
+
     def finish(self) -> None:
         """Leave the loop when there is nothing left to do."""
-        if self.closed and not self.load and not self.accepted:
+        if self.is_done():
             self.loop.running = False
 
     def heed_signal(self) -> None:
@@ -2134,9 +2141,84 @@ class Pool:
         self.host.part(guest)
 
 
+class Server(Host):
+    """A server in the calling thread of any program, without signals or forks, and with the names of what
+    users of wsgiref's call."""
+
+    def __init__(self, site: Site, listeners: List[Listener]) -> None:
+        super().__init__(site, listeners, Loop())
+        self.one = False  # connection to be served
+        self.socket = listeners[0].sock
+        self.server_address = self.socket.getsockname()
+        self.server_name = listeners[0].environ["SERVER_NAME"]
+        self.server_port = int(listeners[0].environ["SERVER_PORT"])
+        self.fileno = self.socket.fileno
+        self.wake, self.stopped = os.pipe(), os.pipe()  # for and from serve_forever
+        self.loop.on(self.wake[0], READ, self.stop)
+
+    def stop(self, _ready: bool) -> None:
+        """Leave the loop."""
+        os.read(self.wake[0], 1)
+        self.loop.running = False
+
+    def finish(self) -> None:
+        """Note the end of a connection."""
+        if self.one:
+            self.loop.running = False
+
+    def serve_forever(self, poll_interval: float = 0.0) -> None:
+        """Serve until shutdown() is called."""
+        self.loop.running = True
+        self.listen()
+        try:
+            self.loop.run()
+        finally:
+            os.write(self.stopped[1], b".")
+
+    def shutdown(self) -> None:
+        """Have serve_forever() return, in another thread, and wait until it has."""
+        os.write(self.wake[1], b".")
+        os.read(self.stopped[0], 1)
+
+    def handle_request(self) -> None:
+        """Serve one connection, with one request."""
+        self.one = True
+        self.part_soon()
+        self.loop.running = True
+        self.listen()
+        self.loop.run()
+        self.one = self.parting = False
+        self.site.leaving[0] = 0
+
+    def server_close(self) -> None:
+        """Close the listeners, and what is open; serve no more."""
+        for guest in [wait for wait in self.loop.waits.values() if isinstance(wait, Guest)]:
+            self.part(guest)
+        self.close(take=False)
+        for listener in self.listeners:
+            listener.remove()
+        self.loop.close()
+        for descriptor in (*self.wake, *self.stopped):
+            os.close(descriptor)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.server_close()
+
+
+def make_server(host: str, port: int, app: Application) -> Server:
+    """Return a server of `app`, which listens on `host` and `port` (0: any free one). Raises UsageError."""
+    bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return Server(Site(app, Limits()), listen(bind, Limits.backlog))
+
+
 # ---- processes: the parent that forks and reaps, and what its children do --------------------
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
+HEEDED = (*STOPS, signal.SIGHUP, signal.SIGUSR1, signal.SIGURG, signal.SIGCHLD)
+STATES = ["", "idle", "silent", "in a head", "in a body", "in a response", "in the application"]
 SIGNALS = {number.value: number.name for number in signal.Signals}
 LIKELY = struct.pack("@ll", 0, int(Limits.likely_s * 1e6))  # a struct timeval
 
@@ -2305,10 +2387,15 @@ class Forking(Acceptor):
         self.close()
         os.close(self.lifeline[1])
 
-    def finish(self) -> None:
-        """Leave the loop when the drain is complete."""
-        if self.closed and not self.parent.children and not self.accepted:
-            self.loop.running = False
+    def hand_over(self) -> Dict[str, List[int]]:
+        """Leave children to the next image of this process, each until its client's next request; return the
+        descriptors that have them go at once."""
+        self.part_soon()
+        return {"lifelines": [self.lifeline[1]]}
+
+    def is_done(self) -> bool:
+        """Return whether the drain is complete."""
+        return self.closed and not self.parent.children and not self.accepted
 
 
 def tell(channel: socket.socket, word: bytes) -> None:
@@ -2345,6 +2432,7 @@ class Crew:
     MOST_S = 5.0  # between two tries to start a worker that cannot
     MOST_READY_S = 0.5  # and one that can, and dies at once
     CALM_S = 60.0  # after which the brake is off again; imports take seconds
+    accepted = None  # nobody, ever, in the parent
 
     def __init__(self, parent: Parent, listeners: List[Listener], settings: Any) -> None:
         self.parent = parent
@@ -2356,7 +2444,7 @@ class Crew:
         self.due = -NEVER  # when the next may be started
         self.started = self.announced = False  # a worker was ready once, all were at once
         self.failures = 0  # workers that never were
-        self.closed = False
+        self.parting = self.closed = False
         for at in parent.all_slots:
             self.site.board.weigh(at, Scoreboard.NOBODY)
 
@@ -2401,10 +2489,19 @@ class Crew:
         self.hands[pid] = hand
         self.parent.loop.on(ours.fileno(), READ, functools.partial(self.hear, hand))
 
-    def finish(self) -> None:
-        """Leave the loop when the drain is complete."""
-        if self.closed and not self.hands:
-            self.parent.loop.running = False
+    def is_done(self) -> bool:
+        """Return whether the drain is complete."""
+        return self.closed and not self.hands
+
+    def part_soon(self) -> None:
+        """Have workers close each connection after its next response, and accept further ones."""
+        self.parting = True
+        for hand in self.hands.values():
+            tell(hand.channel, b"p")
+
+    def hand_over(self) -> Dict[str, List[int]]:
+        """Leave workers to the next image of this process; return the descriptors by which it tells them."""
+        return {"channels": [hand.channel.fileno() for hand in self.hands.values()]}
 
     def work(self, channel: socket.socket, at: int) -> None:
         """Be a worker: serve until told to leave."""
@@ -2435,6 +2532,9 @@ class Crew:
 
         def told(_ready: bool) -> None:
             word = hear(channel)
+            if word == b"p":
+                host.part_soon()
+                return
             if not word:
                 loop.forget(channel.fileno())
                 # Where the parent is dead, nobody else is left to cut what is under way.
@@ -2442,6 +2542,8 @@ class Crew:
             host.leave(not word)
 
         loop.on(channel.fileno(), READ, told)
+        if self.parting:
+            host.part_soon()
         tell(channel, b"r")
         host.listen()
         loop.run()
@@ -2475,7 +2577,7 @@ class Crew:
             self.maintain()  # its slot may have been wanted
             return
         self.failures += not hand.ready
-        if not self.started and self.failures == self.settings.workers:
+        if not self.started and self.failures == self.settings.workers and not self.parent.elders.pids:
             say("no worker could start")
             self.parent.status = 1
             self.parent.drain()
@@ -2504,15 +2606,179 @@ class Crew:
             hand.channel.close()
 
 
+class Start:
+    """How this program was started, to do it again, and what an earlier image of this process has left."""
+
+    HANDED, CHECK = "WEBSERVER_HANDED", "WEBSERVER_CHECK"  # in the environment
+
+    def __init__(self) -> None:
+        text = os.environ.pop(self.HANDED, "")
+        self.checks = bool(os.environ.pop(self.CHECK, ""))
+        self.environ = dict(os.environ)  # before the application changes it
+        self.directory = os.getcwd()
+        self.command = getattr(sys, "orig_argv", None) or [sys.executable, *sys.argv]
+        self.watcher: Optional[Watcher] = None
+        self.handed: Any = {"listeners": {}, "elders": [], "lifelines": [], "channels": []}
+        if text:
+            import json
+
+            handed = json.loads(text)
+            if handed["pid"] == os.getpid():
+                self.handed = handed
+
+    def listen(self, bind: str, backlog: int) -> List[Listener]:
+        """Return the listeners for what --bind names, those of the earlier image where it had them. Raises
+        UsageError."""
+        handed = self.handed["listeners"].pop(bind, [])
+        return [Listener(adopt(one), bind, name, file) for one, name, file in handed] or listen(bind, backlog)
+
+    def check(self) -> int:
+        """Start a process that tries to start, and ends; return its pid. Raises OSError."""
+        environ, directory = {**self.environ, self.CHECK: "1"}, os.getcwd()
+        try:
+            os.chdir(self.directory)
+            actions = [(os.POSIX_SPAWN_DUP2, 2, 1)]
+            return os.posix_spawn(sys.executable, self.command, environ, file_actions=actions)
+        finally:
+            os.chdir(directory)
+
+    def again(self, listeners: List[Listener], handed: Dict[str, List[int]], elders: List[int]) -> NoReturn:
+        """Become a new image of the program, with what `handed` has. Raises OSError."""
+        import json
+
+        binds: Dict[str, List[Any]] = {}
+        for one in listeners:
+            binds.setdefault(one.bind, []).append((one.sock.fileno(), one.name, one.file))
+        for descriptors in (*handed.values(), [one.sock.fileno() for one in listeners]):
+            for descriptor in descriptors:
+                os.set_inheritable(descriptor, True)
+        text = json.dumps({"pid": os.getpid(), "listeners": binds, "elders": elders, **handed})
+        os.chdir(self.directory)
+        os.execve(sys.executable, self.command, {**self.environ, self.HANDED: text})
+
+
+class Watcher:
+    """Looks whether a file has changed that was imported, in whatever process."""
+
+    LOOK_S = 1.0
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.pipe = os.pipe()
+        self.names: Set[str] = set()  # those that this process has reported
+        self.times: Dict[str, float] = {}  # by names of files, when they were changed
+        self.broken = False  # the code as it is now
+        self.call: Resume
+
+    def around(self, app: Application) -> Application:
+        """Return `app`, made to report what was imported."""
+
+        def application(environ: Environ, start_response: Callable[..., Any]) -> Any:
+            try:
+                return app(environ, start_response)
+            finally:
+                self.report()
+
+        return application
+
+    def report(self) -> None:
+        """Have the parent watch what was imported here."""
+        files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+        for name in {os.path.abspath(name) for name in files if name} - self.names:
+            self.names.add(name)
+            if os.getpid() == self.pid:
+                self.watch(name)
+            else:
+                os.write(self.pipe[1], os.fsencode(name) + b"\0")
+
+    def watch(self, name: str) -> None:
+        """Watch a file."""
+        try:
+            self.times.setdefault(name, os.stat(name).st_mtime)
+        except OSError:
+            pass
+
+    def start(self, loop: Loop, call: Resume) -> None:
+        """Call `call` when a file has changed."""
+        self.call = call
+        self.report()
+        os.set_blocking(self.pipe[0], False)
+        self.look(loop)
+
+    def look(self, loop: Loop, _ready: bool = False) -> None:
+        """Look, now and in a second."""
+        rest = b""
+        try:
+            while True:
+                *names, rest = (rest + os.read(self.pipe[0], 65536)).split(b"\0")
+                for encoded in names:
+                    self.watch(os.fsdecode(encoded))
+        except BlockingIOError:
+            pass
+        if self.broken:  # by a file, perhaps, that the old code has not imported
+            for folder in {os.path.dirname(name) for name in self.times if not name.startswith(sys.prefix)}:
+                for entry in os.listdir(folder) if os.path.isdir(folder) else ():
+                    if entry.endswith(".py"):
+                        self.watch(os.path.join(folder, entry))
+        changed = False
+        for name, then in self.times.items():
+            try:
+                self.times[name] = os.stat(name).st_mtime
+            except OSError:  # it is about to be written
+                continue
+            changed = changed or self.times[name] != then
+        if changed:
+            self.call(False)
+        loop.on("look", NOTHING, functools.partial(self.look, loop), time.monotonic() + self.LOOK_S)
+
+
+class Elders:
+    """Children of an earlier image of this process, which a HUP has replaced: they finish what they have."""
+
+    def __init__(self, handed: Any) -> None:
+        self.pids: Set[int] = set(handed["elders"])
+        self.lifelines: List[int] = handed["lifelines"]
+        self.channels: List[int] = handed["channels"]
+
+    def descriptors(self) -> List[int]:
+        """Return those whose end tells them to go."""
+        return self.lifelines + self.channels
+
+    def relieve(self) -> None:
+        """Tell workers that others accept connections from now on."""
+        for channel in self.channels:
+            try:
+                os.write(channel, b"l")
+            except OSError:  # it has ended
+                pass
+
+    def leave(self) -> None:
+        """Have them close what is idle, and go."""
+        for descriptor in self.descriptors():
+            os.close(descriptor)
+        self.lifelines, self.channels = [], []
+
+    def ended(self, pid: int, status: int) -> None:
+        """Note the end of one."""
+        self.pids.discard(pid)
+        if os.WIFSIGNALED(status):
+            say(f"{pid}, from before the restart, was killed by {SIGNALS.get(os.WTERMSIG(status))}")
+        if not self.pids:
+            self.leave()
+
+
 class Parent:
     """Forks, reaps and heeds signals; it never parses a byte of HTTP. Its role is how it serves: by a
     child for each connection, by workers, or as the host of all."""
 
+    SHOW_S = 0.05  # from one process's stacks to the next one's
     LATE_S = 0.2  # from a stack shown to an exception in the call, and from there to SIGKILL
 
-    def __init__(self, site: Site, listeners: List[Listener], settings: Any) -> None:
+    def __init__(self, site: Site, listeners: List[Listener], settings: Any, start: Start) -> None:
         self.site = site
         self.limits = site.limits
+        self.origin = start
+        self.elders = Elders(start.handed)
         self.loop = Loop()
         self.pid = os.getpid()
         self.children: Dict[int, int] = {}  # pid: slot
@@ -2524,7 +2790,10 @@ class Parent:
         self.child: Any = None  # in a child, what heeds signals there
         self.stops = 0
         self.status = 0
-        self.draining = False
+        self.renewal = 0  # a request of HUP that is still to be heeded
+        self.asked = False  # by USR1, what every process does
+        self.checking = 0  # the process that tries the new code
+        self.parting = self.draining = False
         self.role: Any
         if settings.no_fork:
             self.role = Host(site, listeners, self.loop)
@@ -2541,10 +2810,10 @@ class Parent:
         for end in self.wake:
             os.set_blocking(end, False)
         signal.set_wakeup_fd(self.wake[1], warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # it only wakes: then every child is reaped
-        for signum in (*STOPS, signal.SIGURG):
-            signal.signal(signum, self.on_signal)
-        faulthandler.register(signal.SIGUSR1, file=2)  # children inherit it: each shows its own stacks
+        before = {signum: signal.signal(signum, self.on_signal) for signum in HEEDED}
+        # In each process, which shows its stacks; one that is in the application cannot do it otherwise.
+        faulthandler.register(signal.SIGUSR1, file=2, chain=True)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)  # see Parent.renew
         self.loop.on(self.wake[0], READ, self.on_wake)
         if self.forks:
             self.role.start()
@@ -2554,7 +2823,14 @@ class Parent:
             self.freeze()
             self.role.listen()
             self.announce()
+        self.on_wake()  # a child of an earlier image may have ended
+        if self.origin.watcher:
+            self.origin.watcher.start(self.loop, self.renew)
         self.loop.run()
+        faulthandler.unregister(signal.SIGUSR1)
+        signal.set_wakeup_fd(-1)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
         return self.status
 
     def freeze(self) -> None:
@@ -2569,12 +2845,13 @@ class Parent:
             print(f"Serving HTTP{'S' if self.site.tls else ''} on {where} ...", flush=True)
         except (OSError, ValueError):  # nobody reads it
             pass
+        self.elders.relieve()
 
     def fork(self, serve: Callable[[int], None]) -> int:
         """Fork a child that runs `serve` with its slot, and ends; return its pid. Raises OSError where the
         system refuses, IndexError without a slot."""
         at = self.slots[-1]
-        self.site.board.note(at, b"")
+        self.site.board.memory[at + Scoreboard.LINE] = 0  # no request yet
         pid = os.fork()
         if not pid:
             self.be_child(serve, at)
@@ -2587,7 +2864,7 @@ class Parent:
         try:
             signal.set_wakeup_fd(-1)
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-            for descriptor in (*self.wake, *self.role.private()):
+            for descriptor in (*self.wake, *self.role.private(), *self.elders.descriptors()):
                 os.close(descriptor)
             self.loop.close()
             serve(at)
@@ -2610,7 +2887,7 @@ class Parent:
     # Heed signals: reap, drain, cut.
 
     def on_signal(self, signum: int, frame: Optional[FrameType]) -> None:
-        """Note TERM or INT: the first drains, the second cuts. A child inherits this, so that no
+        """Note a signal: TERM or INT drains, the second time it cuts. A child inherits this, so that no
         signal finds it unprepared: it heeds SIGURG, and leaves the rest to its parent."""
         if self.child:
             if os.getpid() != self.child.pid:  # a process that the application has forked
@@ -2622,8 +2899,12 @@ class Parent:
             self.stops += 1
             if self.stops > 1 and not self.forks:  # the loop may be in the application
                 self.cut()
+        elif signum == signal.SIGHUP:
+            self.renewal = True
+        elif signum == signal.SIGUSR1:
+            self.asked = True
 
-    def on_wake(self, _ready: bool) -> None:
+    def on_wake(self, _ready: bool = True) -> None:
         """Do what the signals that have arrived call for."""
         try:
             os.read(self.wake[0], 4096)
@@ -2631,11 +2912,21 @@ class Parent:
             pass
         if self.forks or self.pid == 1:  # else children are the application's
             self.reap()
-        if self.stops and not self.draining:
-            self.drain()
+        if self.asked:
+            self.asked = False
+            self.show(list(self.children))
+        if self.renewal and not self.stops:
+            self.renew()
+        if self.stops and not self.parting:
+            self.part()
         if self.stops > 1:
             self.cut()
-        self.role.finish()
+        self.finish()
+
+    def finish(self) -> None:
+        """Leave the loop when the drain is complete."""
+        if self.role.is_done() and not self.elders.pids:
+            self.loop.running = False
 
     def reap(self) -> None:
         """Reap every child that has ended, for signals coalesce."""
@@ -2650,6 +2941,11 @@ class Parent:
                     self.tell_end(pid, status, at)
                     self.killed.discard(pid)
                     self.role.ended(pid)
+                elif pid in self.elders.pids:
+                    self.elders.ended(pid, status)
+                elif pid == self.checking:
+                    self.checking = 0
+                    self.heed_check(status)
         except ChildProcessError:
             return
 
@@ -2668,27 +2964,101 @@ class Parent:
                 if number == signal.SIGKILL and pid not in self.killed:
                     how += " (not by this server: for want of memory?)"
             lines = [line.decode("latin-1") for state, _, line in slots if line and state >= WRITING]
-            when = "before a further request" if slots[0][2] else "before its first request"
+            last = slots[0][2].decode("latin-1")
+            when = f"after {last}" if last else "before its first request"
             say(f"{self.name} {pid} {how} " + ("while serving " + ", ".join(lines) if lines else when))
 
-    def drain(self) -> None:
+    def part(self) -> None:
+        """Drain; before it, go on for --drain-delay, for those who have to learn that the end is near."""
+        self.parting = True
+        if self.limits.drain_delay_s:
+            self.role.part_soon()
+            self.loop.on("part", NOTHING, self.drain, time.monotonic() + self.limits.drain_delay_s)
+        else:
+            self.drain()
+
+    def drain(self, _ready: bool = False) -> None:
         """Accept no more, let what is in flight finish, close what is idle."""
-        self.draining = True
+        self.parting = self.draining = True
         for listener in self.listeners:
             listener.remove()
         self.role.leave(True)
+        self.elders.leave()
         deadline = time.monotonic() + self.limits.graceful_timeout_s
         self.loop.on("drain", NOTHING, lambda _: self.cut(), deadline)
+        self.finish()
 
     def cut(self) -> None:
         """End what is still in flight."""
         if not self.forks:
             sys.stdout.flush()
             os._exit(0)
-        for pid in self.children:
+        for pid in (*self.children, *self.elders.pids):
             self.kill(pid, signal.SIGKILL)
         self.role.accepted = None
-        self.loop.running = bool(self.children)
+        self.loop.running = bool(self.children or self.elders.pids)
+
+    # Renew: the same command line, run anew in this process, after a trial in another.
+
+    def renew(self, _ready: bool = True) -> None:
+        """Try the new code in a process of its own."""
+        self.renewal = False
+        if not self.forks:
+            say("HUP and --reload: not with --no-fork")
+        elif self.checking:
+            self.renewal = True  # once more: what is tried may be old again
+        else:
+            try:
+                self.checking = self.origin.check()
+            except OSError as error:
+                say(f"the new code cannot be tried: {error.strerror}")
+
+    def heed_check(self, status: int) -> None:
+        """Start the new code, or go on with the old."""
+        if self.origin.watcher:
+            self.origin.watcher.broken = status != 0
+        if status and not self.renewal:
+            say("the new code cannot start: the old goes on")
+        elif not status and not self.stops:
+            self.exchange_image()
+
+    def exchange_image(self, _ready: bool = False) -> None:
+        """Become the new code. The pid stays, and the children with what they need, until that serves."""
+        if self.role.accepted or self.stops:  # that connection would be lost
+            self.loop.on("renew", NOTHING, self.exchange_image, time.monotonic() + self.limits.moment_s)
+            return
+        handed = {"lifelines": self.elders.lifelines, "channels": self.elders.channels}
+        for name, descriptors in self.role.hand_over().items():
+            handed[name] = handed[name] + descriptors
+        # A signal that comes before the new image has its handlers waits until then.
+        signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
+        try:
+            self.origin.again(self.listeners, handed, [*self.children, *self.elders.pids])
+        except OSError as error:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)
+            self.role.parting = False
+            self.site.leaving[0] = 0
+            say(f"the new code cannot be started: {error.strerror}")
+
+    # Show.
+
+    def show(self, pids: List[int], _ready: bool = False) -> None:
+        """Say on stderr what each of these processes is doing, and have it show its stacks."""
+        board, now, pid = self.site.board, time.monotonic(), pids.pop() if pids else 0
+        if pid in self.children:
+            at = self.children[pid]
+            load = board.words[at // 4 + 1]
+            has = f" has {load} connections" if self.name == "worker" and load < board.NOBODY - 1 else ""
+            say(f"{self.name} {pid}{has}")
+            for slot in range(at, at + self.wide, board.SLOT_BYTES):
+                state, since, line = board.read(slot)
+                if state == CALL or (self.name == "child" and state):
+                    long = f" for {now - since:.1f} s" if state == CALL else ""
+                    what = line.decode("latin-1") or "no request yet"
+                    say(f"{self.name} {pid} is {STATES[state]}{long}: {what}")
+            os.kill(pid, signal.SIGUSR1)
+        if pids:  # one after the other, lest they mix
+            self.loop.on("show", NOTHING, functools.partial(self.show, pids), now + self.SHOW_S)
 
     def kill(self, pid: int, signum: int) -> None:
         """Send a signal to a child, and remember whom it ends."""
@@ -2728,26 +3098,31 @@ LIMITS = (  # option, attribute of Limits, metavar, help
     ("--min-rate", "rate_bytes_per_s", "BYTES", "bytes a second that a client sends of a body, or reads"),
     ("--timeout", "timeout_s", "S", "seconds after which a call into the application is ended; 0 is never"),
     ("--graceful-timeout", "graceful_timeout_s", "S", "seconds that requests in flight have at the end"),
+    ("--drain-delay", "drain_delay_s", "S", "seconds to go on before that, saying Connection: close"),
     ("--max-body", "body_bytes", "BYTES", "the largest body of a request"),
 )
-SETTINGS = (  # option, default, metavar (None for a flag), help
+SETTINGS: Any = (  # option, default, metavar (None for a flag), help
     ("--app", None, "MODULE:APP", "the application: MODULE, MODULE:NAME or MODULE:FACTORY(); "
      "without one, a page says hello"),
-    ("--bind", [], "HOST:PORT", "where to listen, also :PORT, [IPV6]:PORT, unix:PATH and fd://N, and more than "
-     "once; port 0 is any free one (localhost:8888, or 0.0.0.0:PORT if the environment names a PORT)"),
+    ("--bind", [], "HOST:PORT", "where to listen, also :PORT, [IPV6]:PORT, unix:PATH and fd://N, and several "
+     "times; port 0 is any free one (what systemd has opened, or 0.0.0.0:PORT by the environment, or "
+     "localhost:8888)"),
     ("--no-fork", False, None, "serve in one process, for debuggers; slow requests delay all"),
     ("--workers", "0", "N", "fork workers beforehand, each for many connections: auto is one for each "
      "processor, 0 a process for each connection; WEB_CONCURRENCY in the environment is another default"),
     ("--threads", 1, "N", "threads that call the application in each worker"),
     ("--max-requests", 0, "N", "requests after which a worker is replaced; 0 is never"),
     ("--max-requests-jitter", 0, "N", "at most so many requests more, at random"),
+    ("--check-config", False, None, "say what keeps the server from starting or from serving well, and exit"),
+    ("--reload", False, None, "start anew when a file changes that the application has imported"),
     ("--no-preload", False, None, "import the application in each worker"),
     ("--root-path", "", "/PATH", "mount the application below this path"),
     ("--certfile", None, "FILE", "speak TLS, with this certificate and those that lead to it"),
     ("--keyfile", None, "FILE", "its private key, where --certfile does not have it"),
     ("--ca-certs", None, "FILE", "clients need a certificate that one of these has signed"),
     ("--forwarded-allow-ips", "127.0.0.1,::1", "LIST", "proxies whose X-Forwarded-For, -Proto and -Host are "
-     "believed: addresses, networks, unix, or * for all; FORWARDED_ALLOW_IPS in the environment is another default"),
+     "believed: addresses, networks, unix, or * for all; FORWARDED_ALLOW_IPS in the environment is another "
+     "default"),
     ("--validate", False, None, "hold the application to PEP 3333, by wsgiref.validate"),
     ("--access-log", None, "FILE", "a line for each request; - is stderr, and the default on a terminal"),
     ("--access-log-format", "combined", "FORMAT", "combined, with the microseconds taken, or json"),
@@ -2790,15 +3165,18 @@ def load(spec: str) -> Application:
     return application
 
 
-def load_application(found: Any) -> Application:
-    """Return the application that the command line names."""
+def load_application(found: Any, app: Any, watcher: Optional[Watcher]) -> Application:
+    """Return the application that the command line names, or `app`, or the page."""
     spec = found.module if found.app is None else found.app
-    app = hello if spec is None else load(spec)
+    application: Application = app or hello if spec is None else load(spec)
+    if watcher:
+        watcher.report()
+        application = watcher.around(application)
     if found.validate:
         from wsgiref.validate import validator
 
-        app = validator(app)
-    return app
+        application = validator(application)
+    return application
 
 
 def open_standard_streams() -> None:
@@ -2889,46 +3267,94 @@ def check_workers(found: Any) -> None:
         raise UsageError("--timeout: not with --no-fork")
 
 
-def start(arguments: Optional[Sequence[str]]) -> int:
-    """Do what the command line says; return the exit status. Raises UsageError."""
+def start(arguments: Optional[Sequence[str]], app: Any = None) -> int:
+    """Do what the command line says, with `app` where it names no application; return the exit status. Raises
+    UsageError, and whatever the application's own module raises."""
+    origin = Start()
     found, limits = parse_arguments(arguments)
+    checks = found.check_config or origin.checks
     fork = not found.no_fork
     if fork and not hasattr(os, "fork"):
         raise UsageError("this platform has no fork: use --no-fork")
-    found.load = functools.partial(load_application, found)
-    app: Any = None
-    try:
-        if not found.no_preload:
-            app = found.load()
-    except (UsageError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # the application's own failure, shown to its author
-        sys.excepthook(type(error), error, error.__traceback__)
-        return 1
+    if found.reload and not checks:
+        origin.watcher = Watcher()
+    found.load = functools.partial(load_application, found, app, origin.watcher)
+    app = found.load() if checks or not found.no_preload else None
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # said below
     threads = sys.modules.get("threading")
     if fork and threads and threads.active_count() > 1:
         say("the application started threads at import: they do not exist in the children that serve")
-    binds = handed_binds() + found.bind or default_binds()
-    listeners = [listener for bind in binds for listener in listen(bind, limits.backlog)]
     # As many workers again while the old ones leave.
     slots = (2 * found.workers + 2) * found.threads if found.workers else limits.max_children if fork else 1
     site = Site(app, limits, found.root_path, slots, found.trust)
     site.environ["wsgi.multithread"] = found.threads > 1
+    site.talks = found.verbose or sys.stderr.isatty()
     if found.certfile:
         site.tls = tls_context(found.certfile, found.keyfile, found.ca_certs)
         site.environ["wsgi.url_scheme"] = "https"
-    site.talks = found.verbose or sys.stderr.isatty()
     if found.access_log or sys.stderr.isatty():
-        try:
-            site.log = AccessLog(found.access_log or "-", found.access_log_format == "json")
-        except OSError as error:
-            raise UsageError(f"--access-log: cannot write {found.access_log}: {error.strerror}") from None
-    status = Parent(site, listeners, found).run()
+        site.log = open_log(found)
+    listeners: List[Listener] = []
+    if not origin.checks:  # else the server that asks for it has them
+        binds = found.bind or binds_of(os.environ)
+        listeners = [listener for bind in binds for listener in origin.listen(bind, limits.backlog)]
+    if checks:
+        for listener in listeners:
+            listener.remove()
+        for doubt in doubts(found, limits):
+            print(doubt)
+        return 0
+    status = Parent(site, listeners, found, origin).run()
     if threads and threads.active_count() > 1:  # they would be waited for
         sys.stdout.flush()
         os._exit(status)
     return status
+
+
+def open_log(found: Any) -> AccessLog:
+    """Return the access log that the command line asks for. Raises UsageError."""
+    try:
+        return AccessLog(found.access_log or "-", found.access_log_format == "json")
+    except OSError as error:
+        raise UsageError(f"--access-log: cannot write {found.access_log}: {error.strerror}") from None
+
+
+def doubts(found: Any, limits: Limits) -> Iterator[str]:
+    """Say what this system does not grant of what the options ask for, and what to do about it."""
+    import resource
+
+    def soft(name: str) -> float:
+        value = resource.getrlimit(getattr(resource, name))[0]
+        return NEVER if value == resource.RLIM_INFINITY else value
+
+    files, processes = soft("RLIMIT_NOFILE"), soft("RLIMIT_NPROC") if os.getuid() else NEVER
+    children = found.workers or (0 if found.no_fork else limits.max_children)
+    if files < 1024 and (found.workers or found.no_fork):
+        yield f"one process takes {most_connections()} connections: raise ulimit -n, which is {files}"
+    if files < 64:
+        yield f"ulimit -n is {files}, which an application soon needs: raise it"
+    if processes < children + 64:
+        yield f"ulimit -u is {processes}, with what else this user runs: raise it, or lower --max-children"
+    try:
+        with open("/proc/sys/net/core/somaxconn") as file:
+            most = int(file.read())
+    except (OSError, ValueError):  # not everywhere
+        return
+    if most < limits.backlog:
+        yield f"the kernel lets {most} connections wait: raise net.core.somaxconn, or lower --backlog to that"
+
+
+def serve(app: Application, **options: Any) -> int:
+    """Serve `app` until TERM or INT; return the exit status. `options` are the command line's, by the same
+    names: serve(app, bind="localhost:8888", workers=2). Raises UsageError, and ValueError in a thread."""
+    arguments: List[str] = []
+    for name, value in options.items():
+        option = "--" + name.replace("_", "-")
+        for one in value if isinstance(value, (list, tuple)) else (value,):
+            if one is not None and one is not False:
+                arguments.append(option if one is True else f"{option}={one}")
+    open_standard_streams()
+    return start(arguments, app)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -2941,6 +3367,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except Exception as error:  # the application's own failure, shown to its author
+        sys.excepthook(type(error), error, error.__traceback__)
+        return 1
 
 
 if __name__ == "__main__":
