@@ -3105,8 +3105,8 @@ SETTINGS: Any = (  # option, default, metavar (None for a flag), help
     ("--app", None, "MODULE:APP", "the application: MODULE, MODULE:NAME or MODULE:FACTORY(); "
      "without one, a page says hello"),
     ("--bind", [], "HOST:PORT", "where to listen, also :PORT, [IPV6]:PORT, unix:PATH and fd://N, and several "
-     "times; port 0 is any free one (what systemd has opened, or 0.0.0.0:PORT by the environment, or "
-     "localhost:8888)"),
+     "times; port 0 is any free one; other defaults are what systemd has opened, and 0.0.0.0:PORT where the "
+     "environment names a PORT (localhost:8888)"),
     ("--no-fork", False, None, "serve in one process, for debuggers; slow requests delay all"),
     ("--workers", "0", "N", "fork workers beforehand, each for many connections: auto is one for each "
      "processor, 0 a process for each connection; WEB_CONCURRENCY in the environment is another default"),

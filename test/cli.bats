@@ -13,11 +13,12 @@ setup() {
 
 # Runs the server, which has to end by itself, and is killed if it serves instead; returns its exit status.
 ends() {
-    local line
+    local line bind=(--bind 127.0.0.1:0)
+    case " $* " in *' --bind'[\ =]*) bind=() ;; esac
     : >"$out"
     (
         cd "$BATS_TEST_DIRNAME/apps" || exit
-        exec ${launch[@]+"${launch[@]}"} "$PYTHON" "$WEBSERVER" --bind 127.0.0.1:0 "$@"
+        exec ${launch[@]+"${launch[@]}"} "$PYTHON" "$WEBSERVER" ${bind[@]+"${bind[@]}"} "$@"
     ) </dev/null >"$pipe" 2>"$err" 3>&- 4>&- &
     while read -r line; do
         echo "$line" >>"$out"
@@ -34,6 +35,11 @@ misused() {
     [ "$(grep -c '' "$err")" -eq 1 ]
     grep -q -F -e "$1" "$err"
     [ ! -s "$out" ]
+}
+
+# sleeps PID  succeeds while the process waits in the kernel.
+sleeps() {
+    ps -o stat= -p "$1" | grep -q '^S'
 }
 
 # breaks PATTERN MODULE:APP  ends with status 1, and with a traceback that matches the pattern.
@@ -308,6 +314,7 @@ connected = [socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1) for _ 
     (cd "$BATS_TEST_DIRNAME/apps" && exec "$PYTHON" "$WEBSERVER" --bind 127.0.0.1:0 latch_at_import:app) >"$out" 2>"$err" 3>&- 4>&- & pid=$!
     set +m
     eventually test -s "$LATCH.arrived"
+    eventually sleeps "$pid" # what comes just before it reads is heeded when it has read
     kill -INT "$pid"
     wait_for "$pid" || [ "$?" -ne 137 ]
     [ ! -s "$err" ]
@@ -350,17 +357,15 @@ connected = [socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1) for _ 
     [ "$(grep -c '' "$stderr")" -eq 2 ]
 }
 
-@test "shows a line for each request and each refusal with --verbose" {
+@test "says what is wrong with a refused request with --verbose" {
     start_server --verbose as_asked:app
     curl -s -m 10 -o /dev/null "$url/one?status=200+OK" "$url/two?status=404+None" -H 'Connection: close'
     printf 'GET /#a HTTP/1.1\r\nHost: a\r\n\r\n' | is_refused 400 "9112 3.2"
-    eventually grep -q '127\.0\.0\.1 GET /one?status=200+OK HTTP/1\.1 200$' "$stderr"
-    eventually grep -q '127\.0\.0\.1 GET /two?status=404+None HTTP/1\.1 404$' "$stderr"
     eventually grep -q '127\.0\.0\.1 .*(RFC 9112 3\.2): .* 400$' "$stderr"
-    [ "$(grep -c '' "$stderr")" -eq 3 ]
+    [ "$(grep -c '' "$stderr")" -eq 1 ]
 }
 
-@test "shows no line for a request or a refusal without --verbose" {
+@test "says nothing of a refused request without --verbose" {
     start_server as_asked:app
     curl -s -m 10 -o /dev/null "$url/two?status=404+None"
     printf 'GET /#a HTTP/1.1\r\nHost: a\r\n\r\n' | is_refused 400 "9112 3.2"

@@ -81,7 +81,7 @@ times_said() {
     start_server --workers 1 crash:app
     run curl -s -m 10 "$url/segfault"
     [ "$status" -eq 52 ]
-    eventually said 'worker [0-9]* was killed by SIGSEGV while serving GET /segfault HTTP/1.1'
+    eventually said 'worker [0-9]* was killed by SIGSEGV while serving 127.0.0.1 GET /segfault HTTP/1.1'
     [ "$(curl -s -m 10 "$url/well")" = "alive" ]
 }
 
