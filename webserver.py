@@ -8,7 +8,7 @@
 Two stories, each told once, in the order in which things happen.
 
     Data    bytes -> head -> request -> body -> environ -> application -> response -> bytes
-    Life    listen -> accept -> fork -> serve -> reap -> drain
+    Life    listen -> accept -> fork -> serve -> reap -> drain, or start anew
 
 A connection is one *conversation*: a generator that reads straight down and never blocks.
 It yields what it needs, and whoever runs it provides that and resumes it:
@@ -24,7 +24,10 @@ It yields what it needs, and whoever runs it provides that and resumes it:
 
     lifeline      a pipe that the parent holds open; its end tells a waiting child to go
     channel       a socket pair to each worker, for "ready", "spent", "leave"
-    scoreboard    shared memory: what each process is at, its load, and the request-line
+    scoreboard    shared memory: what each process is at, its load, its client and the request-line
+
+On HUP the parent executes the program again, in its own process: the new image takes over the
+listeners, and leaves the old one's children, its Elders, to finish what they have.
 
 Rooms: limits, errors, grammar, transport, request, body, environ, response, conversation,
 loop, scoreboard, listener, hosting, processes, command line. Each does one thing, in the
@@ -1128,16 +1131,6 @@ def say(message: str) -> None:
         pass
 
 
-class Refused:
-    """What the access log has of a request that is none."""
-
-    def __init__(self, head: Union[bytes, bytearray]) -> None:
-        self.line = head.split(b"\r", 1)[0]
-        self.environ: Environ = {}
-        self.logged: Any = None
-        self.client: Optional[Tuple[str, str]] = None
-
-
 class AccessLog:
     """A file with a line for each exchange, each by one write: they stay whole whoever else writes, also in a
     pipe, which takes 4096 bytes at once."""
@@ -1153,7 +1146,7 @@ class AccessLog:
         self.next_second, self.line = 0.0, b""
         self.failed = False
 
-    def write(self, connection: Connection, request: Any, status: int, size: int, since: float) -> None:
+    def write(self, client: str, said: Tuple[bytes, bytes], status: int, size: int, since: float) -> None:
         """Tell of an exchange that began at `since`. Where that fails, the server goes on."""
         now = time.monotonic()
         if now >= self.next_second:
@@ -1162,26 +1155,23 @@ class AccessLog:
             then = time.gmtime(wall)
             form = "{" + self.JSON + "}\n" if self.as_json else self.COMBINED.format(MONTHS[then.tm_mon - 1])
             self.line = time.strftime(form, then).encode()
-        line, fields = request.logged or self.parts(request)
-        client = (request.client or connection.peer)[0].encode() or b"unix"
+        line, fields = said
         try:
-            os.write(self.file, self.line % (client, line, status, size, fields, (now - since) * 1e6))
+            taken = (now - since) * 1e6
+            os.write(self.file, self.line % (client.encode() or b"unix", line, status, size, fields, taken))
         except OSError as error:
             if not self.failed:
                 self.failed = True
                 say(f"the access log cannot be written: {error.strerror}")
 
-    def parts(self, request: Any) -> Tuple[bytes, bytes]:
-        """Keep and return what stands in the line of the request-line, and of the fields."""
-        line = self.quote(request.line.decode("latin-1"), 1900)
-        fields = (request.environ.get("HTTP_" + name, "-") for name in ("REFERER", "USER_AGENT"))
+    def said(self, line: Union[bytes, bytearray], environ: Environ) -> Tuple[bytes, bytes]:
+        """Return what the log has of a request-line, and of the fields."""
+        request = self.quote(line.decode("latin-1"), 1900)
+        fields = (environ.get("HTTP_" + name, "-") for name in ("REFERER", "USER_AGENT"))
         referer, agent = (self.quote(field, 900) for field in fields)
         if self.as_json:
-            line, referer, agent = b'"request":' + line, b'"referer":' + referer, b',"user_agent":' + agent
-        else:
-            referer += b" "
-        request.logged = line, referer + agent
-        return line, referer + agent
+            return b'"request":' + request, b'"referer":%b,"user_agent":%b' % (referer, agent)
+        return request, b"%b %b" % (referer, agent)
 
     def quote(self, text: str, most: int) -> bytes:
         """Return `text` in quotes, in `most` characters or so: it forges no line, and no terminal obeys."""
@@ -1228,7 +1218,9 @@ def converse(connection: Connection) -> Steps[None]:
                 goes_on = yield from exchange(response, environ)
             finally:
                 if log and response.begun and response.head:  # else it is refused, or for nobody
-                    log.write(connection, request, response.head.code, response.size, since)
+                    client = (request.client or connection.peer)[0]
+                    said = request.logged = request.logged or log.said(request.line, request.environ)
+                    log.write(client, said, response.head.code, response.size, since)
             del body, environ, response  # an idle connection holds none
             if not goes_on:
                 break
@@ -1372,7 +1364,8 @@ def refuse(connection: Connection, error: HTTPError, head: Union[bytes, bytearra
     headers = [("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff")]
     lines, log = Head(title, headers).lines, connection.site.log
     if log:
-        log.write(connection, Refused(head), error.status, len(body), time.monotonic())
+        said = log.said(head.split(b"\r", 1)[0], {})
+        log.write(connection.peer[0], said, error.status, len(body), time.monotonic())
     data = b"%bContent-Length: %d\r\nConnection: close\r\n%b" % (lines, len(body), date_line())
     try:
         yield from connection.send(data if head.startswith(b"HEAD ") else data + body)
@@ -1595,6 +1588,7 @@ class Listener:
         self.bind = bind
         self.name = name
         self.file = file
+        self.path = os.path.abspath(bind[len("unix:") :])
         address = sock.getsockname()
         self.unix = sock.family not in (socket.AF_INET, socket.AF_INET6)
         self.where = f"unix:{address}" if self.unix else f"port {address[1]}"
@@ -1612,9 +1606,8 @@ class Listener:
 
     def remove(self) -> None:
         """Remove the file of a socket, if it is the one that was made here."""
-        path = self.bind[len("unix:") :]
-        if self.file and identity(path) == self.file:
-            os.unlink(path)
+        if self.file and identity(self.path) == self.file:
+            os.unlink(self.path)
 
 
 def identity(path: str) -> Optional[List[int]]:
@@ -2739,6 +2732,8 @@ class Elders:
         self.pids: Set[int] = set(handed["elders"])
         self.lifelines: List[int] = handed["lifelines"]
         self.channels: List[int] = handed["channels"]
+        for descriptor in self.descriptors():
+            os.set_inheritable(descriptor, False)
 
     def descriptors(self) -> List[int]:
         """Return those whose end tells them to go."""
@@ -2991,8 +2986,12 @@ class Parent:
     def cut(self) -> None:
         """End what is still in flight."""
         if not self.forks:
+            for listener in self.listeners:
+                listener.remove()
             sys.stdout.flush()
             os._exit(0)
+        if not self.draining:
+            self.drain()
         for pid in (*self.children, *self.elders.pids):
             self.kill(pid, signal.SIGKILL)
         self.role.accepted = None
@@ -3019,12 +3018,14 @@ class Parent:
             self.origin.watcher.broken = status != 0
         if status and not self.renewal:
             say("the new code cannot start: the old goes on")
-        elif not status and not self.stops:
+        elif not status:
             self.exchange_image()
 
     def exchange_image(self, _ready: bool = False) -> None:
         """Become the new code. The pid stays, and the children with what they need, until that serves."""
-        if self.role.accepted or self.stops:  # that connection would be lost
+        if self.stops:
+            return
+        if self.role.accepted:  # it would be lost
             self.loop.on("renew", NOTHING, self.exchange_image, time.monotonic() + self.limits.moment_s)
             return
         handed = {"lifelines": self.elders.lifelines, "channels": self.elders.channels}
@@ -3298,6 +3299,8 @@ def start(arguments: Optional[Sequence[str]], app: Any = None) -> int:
     if not origin.checks:  # else the server that asks for it has them
         binds = found.bind or binds_of(os.environ)
         listeners = [listener for bind in binds for listener in origin.listen(bind, limits.backlog)]
+    if origin.checks:
+        sys.exit(0)  # also from a program that calls serve()
     if checks:
         for listener in listeners:
             listener.remove()
