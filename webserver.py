@@ -230,7 +230,7 @@ def expendable(limits: Limits, state: int, deadline: float) -> float:
 class Connection:
     """A client's bytes: `ahead` are those that were received and not yet used."""
 
-    __slots__ = "ahead alone block call known limits listener peer release request".split()
+    __slots__ = "ahead alone block call head known limits listener peer release request".split()
     __slots__ += "shown site sock trusted turn wants".split()
 
     def __init__(self, sock: socket.socket, peer: Any, listener: Listener, site: Site) -> None:
@@ -243,7 +243,8 @@ class Connection:
         self.site = site
         self.limits = site.limits
         self.ahead: Any = b""  # bytes, and a bytearray while a head is gathered
-        self.request: Optional[Request] = None  # the last one
+        self.head: Optional[bytes] = None  # the last one
+        self.request: Optional[Request] = None  # that was one
         self.shown: Tuple[Any, bytes] = (None, b"")  # a request, and what the scoreboard has of it
         # Set by whoever runs the conversation.
         self.alone = False  # no other conversation is in this process: a call on the socket may block
@@ -1146,6 +1147,14 @@ class AccessLog:
         self.next_second, self.line = 0.0, b""
         self.failed = False
 
+    def tell(self, response: Response, since: float) -> None:
+        """Tell of a response that has begun; any other is refused, or for nobody."""
+        if response.begun and response.head:
+            request = response.request
+            request.logged = request.logged or self.said(request.line, request.environ)
+            client = (request.client or response.connection.peer)[0]
+            self.write(client, request.logged, response.head.code, response.size, since)
+
     def write(self, client: str, said: Tuple[bytes, bytes], status: int, size: int, since: float) -> None:
         """Tell of an exchange that began at `since`. Where that fails, the server goes on."""
         now = time.monotonic()
@@ -1188,54 +1197,57 @@ class AccessLog:
 
 
 def converse(connection: Connection) -> Steps[None]:
-    """Serve one connection: read request, call application, write response, again."""
-    alone, limits, site = connection.alone, connection.limits, connection.site
-    log = site.log
-    known = connection.known
-    head: Optional[bytes] = None
+    """Serve one connection, to whatever end it comes."""
+    site = connection.site
     try:
         if site.tls:
             yield from connection.shake_hands(site.tls)
-        while True:
-            # Pipelined: others have their turn before it.
-            if connection.ahead and not alone and not (yield WRITING, limits.send_timeout_s):
-                return
-            likely = connection.ahead or alone or not head  # recv may wait where it may block
-            head = read_head(connection) if likely else None
-            while head is None and connection.request:
-                ready = yield IDLE, limits.keep_alive_s
-                head = read_head(connection)  # also at the last moment
-                if head is None and not ready:
-                    return
-            head = head or (yield from gather_head(connection))
-            if not head:
-                return
-            request = connection.request = known.get(head) or parse(head, connection)
-            body = (yield from Body(connection).read(request)) if request.framing else io.BytesIO()
-            environ = request.environ_for(connection, body)
-            response, since = Response(connection, request), time.monotonic() if log else 0.0
-            try:
-                goes_on = yield from exchange(response, environ)
-            finally:
-                if log and response.begun and response.head:  # else it is refused, or for nobody
-                    client = (request.client or connection.peer)[0]
-                    said = request.logged = request.logged or log.said(request.line, request.environ)
-                    log.write(client, said, response.head.code, response.size, since)
-            del body, environ, response  # an idle connection holds none
-            if not goes_on:
-                break
-        # A client that has not said close may be sending on.
-        unread = connection.ahead or connection.attempt(connection.sock.recv, 1, socket.MSG_DONTWAIT)
-        if request.persistent or unread:
-            yield from connection.linger()
+        if (yield from serve_requests(connection)):
+            # A client that has not said close may be sending on.
+            unread = connection.ahead or connection.attempt(connection.sock.recv, 1, socket.MSG_DONTWAIT)
+            if unread or (connection.request and connection.request.persistent):
+                yield from connection.linger()
     except HTTPError as error:
         if site.talks and error.status != 500:
             say(f"{connection.peer[0] or 'unix'} {error.rule} {error.status}")
-        yield from refuse(connection, error, head or connection.ahead)
+        yield from refuse(connection, error, connection.head or connection.ahead)
     except ClientGone:
         return
     except Exception as error:  # ours, or the memory's: this connection ends, and no other
-        report(head or b"", error)
+        report(connection.head or b"", error)
+
+
+def serve_requests(connection: Connection) -> Steps[bool]:
+    """Read request, call application, write response, again; return whether the last response ends the
+    connection, and not the client. Raises HTTPError, ClientGone."""
+    alone, limits, log, known = connection.alone, connection.limits, connection.site.log, connection.known
+    head: Optional[bytes] = None
+    while True:
+        # Pipelined: others have their turn before it.
+        if connection.ahead and not alone and not (yield WRITING, limits.send_timeout_s):
+            return False
+        likely = connection.ahead or alone or not head  # recv may wait where it may block
+        head = connection.head = read_head(connection) if likely else None
+        while head is None and connection.request:
+            ready = yield IDLE, limits.keep_alive_s
+            head = connection.head = read_head(connection)  # also at the last moment
+            if head is None and not ready:
+                return False
+        head = connection.head = head or (yield from gather_head(connection))
+        if not head:
+            return False
+        request = connection.request = known.get(head) or parse(head, connection)
+        body = (yield from Body(connection).read(request)) if request.framing else io.BytesIO()
+        environ = request.environ_for(connection, body)
+        response, since = Response(connection, request), time.monotonic() if log else 0.0
+        try:
+            goes_on = yield from exchange(response, environ)
+        finally:
+            if log:
+                log.tell(response, since)
+        if not goes_on:
+            return True
+        del body, environ, response  # an idle connection holds none
 
 
 def exchange(response: Response, environ: Environ) -> Steps[bool]:
@@ -1297,14 +1309,8 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
     if isinstance(blocks, (str, bytes)) or not iterable:
         raise TypeError(f"the application returned {type(blocks).__name__}, no iterable of bytes (PEP 3333)")
     extent = blocks.extent() if isinstance(blocks, FileWrapper) and not response.begun else None
-    if extent:  # to the Content-Length, or to the end of the file
-        file, offset, size = extent
-        yield from connection.send(response.begin(size))
-        count = min(size, response.left or 0)
-        yield from connection.send_file(file, offset, count)
-        response.size = count
-        response.left = (response.left or 0) - count
-        return response.end()
+    if extent:
+        return (yield from send_extent(response, *extent))
     blocks = yield from call(connection, run, iter, blocks)
     connection.turn = time.monotonic() + limits.turn_s
     while True:
@@ -1331,6 +1337,16 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
         if response.excess or (response.begun and response.bodiless):
             break
         yield from connection.share()
+    return response.end()
+
+
+def send_extent(response: Response, file: int, offset: int, size: int) -> Steps[bytes]:
+    """Send a regular file from `offset`, to the Content-Length, or its end; return the last bytes."""
+    connection = response.connection
+    yield from connection.send(response.begin(size))
+    response.size = min(size, response.left or 0)
+    yield from connection.send_file(file, offset, response.size)
+    response.left = (response.left or 0) - response.size
     return response.end()
 
 
@@ -3169,7 +3185,7 @@ def load(spec: str) -> Application:
 def load_application(found: Any, app: Any, watcher: Optional[Watcher]) -> Application:
     """Return the application that the command line names, or `app`, or the page."""
     spec = found.module if found.app is None else found.app
-    application: Application = app or hello if spec is None else load(spec)
+    application: Application = load(spec) if spec is not None else hello if app is None else app
     if watcher:
         watcher.report()
         application = watcher.around(application)
@@ -3195,8 +3211,8 @@ def open_standard_streams() -> None:
             stream.reconfigure(line_buffering=True)  # what is printed appears at once, in a pipe too
 
 
-def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
-    """Return what the command line says, and the limits with its changes. Raises UsageError."""
+def make_parser() -> Any:
+    """Return the parser of the command line, which raises UsageError."""
     import argparse  # takes 10 ms, and a program that imports this file never needs it
 
     class Parser(argparse.ArgumentParser):
@@ -3225,17 +3241,25 @@ def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
     parser.set_defaults(workers=os.environ.get("WEB_CONCURRENCY") or "0")
     if "FORWARDED_ALLOW_IPS" in os.environ:
         parser.set_defaults(forwarded_allow_ips=os.environ["FORWARDED_ALLOW_IPS"])
-    found = parser.parse_args(arguments)
+    return parser
+
+
+def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
+    """Return what the command line says, and the limits with its changes. Raises UsageError."""
+    found, limits = make_parser().parse_args(arguments), Limits()
     if found.app is not None and found.module is not None:
         raise UsageError("the application is named twice")
     if not re.fullmatch(r"(/[^/?#\x00-\x20\x7f]+)*", found.root_path):
         raise UsageError(f"--root-path: /PATH, without a slash at its end, not {found.root_path}")
-    check_workers(found)
+    if found.access_log_format not in ("combined", "json"):
+        raise UsageError(f"--access-log-format: combined or json, not {found.access_log_format}")
+    if (found.keyfile or found.ca_certs) and not found.certfile:
+        raise UsageError("--keyfile, --ca-certs: for --certfile only")
     try:
         found.trust = Trust(found.forwarded_allow_ips)
     except ValueError as error:
         raise UsageError(f"--forwarded-allow-ips: {error}") from None
-    limits = Limits()
+    check_workers(found)
     for option, name, metavar, _ in LIMITS:
         value, most = getattr(found, name), 10**15 if metavar == "BYTES" else 10**6
         if not 0 < value <= most and value != getattr(Limits, name):
@@ -3260,12 +3284,27 @@ def check_workers(found: Any) -> None:
             raise UsageError(f"{option}: for --workers only")
     if found.no_preload and not found.workers:
         raise UsageError("--no-preload: for --workers only")
-    if found.access_log_format not in ("combined", "json"):
-        raise UsageError(f"--access-log-format: combined or json, not {found.access_log_format}")
-    if (found.keyfile or found.ca_certs) and not found.certfile:
-        raise UsageError("--keyfile, --ca-certs: for --certfile only")
     if found.timeout_s and found.no_fork:
         raise UsageError("--timeout: not with --no-fork")
+
+
+def make_site(found: Any, limits: Limits, app: Any) -> Site:
+    """Return what all conversations share, as the command line has it. Raises UsageError."""
+    one = 1 if found.no_fork else limits.max_children
+    # As many workers again while the old ones leave.
+    slots = (2 * found.workers + 2) * found.threads if found.workers else one
+    site = Site(app, limits, found.root_path, slots, found.trust)
+    site.environ["wsgi.multithread"] = found.threads > 1
+    site.talks = found.verbose or sys.stderr.isatty()
+    if found.certfile:
+        site.tls = tls_context(found.certfile, found.keyfile, found.ca_certs)
+        site.environ["wsgi.url_scheme"] = "https"
+    if found.access_log or sys.stderr.isatty():
+        try:
+            site.log = AccessLog(found.access_log or "-", found.access_log_format == "json")
+        except OSError as error:
+            raise UsageError(f"--access-log: cannot write {found.access_log}: {error.strerror}") from None
+    return site
 
 
 def start(arguments: Optional[Sequence[str]], app: Any = None) -> int:
@@ -3274,8 +3313,7 @@ def start(arguments: Optional[Sequence[str]], app: Any = None) -> int:
     origin = Start()
     found, limits = parse_arguments(arguments)
     checks = found.check_config or origin.checks
-    fork = not found.no_fork
-    if fork and not hasattr(os, "fork"):
+    if not found.no_fork and not hasattr(os, "fork"):
         raise UsageError("this platform has no fork: use --no-fork")
     if found.reload and not checks:
         origin.watcher = Watcher()
@@ -3283,24 +3321,13 @@ def start(arguments: Optional[Sequence[str]], app: Any = None) -> int:
     app = found.load() if checks or not found.no_preload else None
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # said below
     threads = sys.modules.get("threading")
-    if fork and threads and threads.active_count() > 1:
+    if threads and threads.active_count() > 1 and not found.no_fork:
         say("the application started threads at import: they do not exist in the children that serve")
-    # As many workers again while the old ones leave.
-    slots = (2 * found.workers + 2) * found.threads if found.workers else limits.max_children if fork else 1
-    site = Site(app, limits, found.root_path, slots, found.trust)
-    site.environ["wsgi.multithread"] = found.threads > 1
-    site.talks = found.verbose or sys.stderr.isatty()
-    if found.certfile:
-        site.tls = tls_context(found.certfile, found.keyfile, found.ca_certs)
-        site.environ["wsgi.url_scheme"] = "https"
-    if found.access_log or sys.stderr.isatty():
-        site.log = open_log(found)
-    listeners: List[Listener] = []
-    if not origin.checks:  # else the server that asks for it has them
-        binds = found.bind or binds_of(os.environ)
-        listeners = [listener for bind in binds for listener in origin.listen(bind, limits.backlog)]
-    if origin.checks:
-        sys.exit(0)  # also from a program that calls serve()
+    site = make_site(found, limits, app)
+    if origin.checks:  # for the server that has the listeners; and by a program that calls serve(), perhaps
+        sys.exit(0)
+    binds = found.bind or binds_of(os.environ)
+    listeners = [listener for bind in binds for listener in origin.listen(bind, limits.backlog)]
     if checks:
         for listener in listeners:
             listener.remove()
@@ -3312,14 +3339,6 @@ def start(arguments: Optional[Sequence[str]], app: Any = None) -> int:
         sys.stdout.flush()
         os._exit(status)
     return status
-
-
-def open_log(found: Any) -> AccessLog:
-    """Return the access log that the command line asks for. Raises UsageError."""
-    try:
-        return AccessLog(found.access_log or "-", found.access_log_format == "json")
-    except OSError as error:
-        raise UsageError(f"--access-log: cannot write {found.access_log}: {error.strerror}") from None
 
 
 def doubts(found: Any, limits: Limits) -> Iterator[str]:

@@ -365,7 +365,7 @@ sys.exit(abs(said - time.time()) > 600)' "$(sed -n 's/^Date: //p' <<<"$head")"
     printf 'GET /blocks HTTP/1.1\r\nHost: a\r\n\r\n' >&6
     eventually made_more_than 2
     [ "$(head -c 50000000 <&6 | wc -c)" -eq 50000000 ]
-    made_more_than 700
+    eventually made_more_than 700 # what it prints takes its own way
     exec 6>&-
 }
 
