@@ -3386,7 +3386,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return start(arguments)
     except UsageError as error:
         sys.stderr.write("webserver.py: " + "\\n".join(str(error).splitlines()) + "\n")
-        return 2
+        return 1 if "--check-config" in (sys.argv if arguments is None else arguments) else 2
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # the application's own failure, shown to its author
