@@ -544,10 +544,11 @@ class Request:
             self.client, hops = (address, match[2] or match[4] or ""), hops + 1
             if not trust.includes(address):
                 break
-        schemes, hosts = (members(environ.get("HTTP_X_FORWARDED_" + name, "")) for name in ("PROTO", "HOST"))
-        scheme, host = (values[-min(max(hops, 1), len(values))] for values in (schemes, hosts))
-        if scheme in ("http", "https"):
-            environ["wsgi.url_scheme"] = scheme
+        lists = [environ.get("HTTP_X_FORWARDED_" + name, "").split(",") for name in ("PROTO", "HOST")]
+        # A shorter list is not by the same proxies: the last one's word counts.
+        scheme, host = (some[-hops if 0 < hops <= len(some) else -1].strip(" \t") for some in lists)
+        if scheme.lower() in ("http", "https"):
+            environ["wsgi.url_scheme"] = scheme.lower()
         if host and is_authority(host):
             environ["HTTP_HOST"] = host
 
@@ -623,13 +624,14 @@ class Trust:
 
     def look_up(self, address: str) -> bool:
         """Return whether an address, or `unix`, is trusted."""
+        address = address.partition("%")[0]
         if address in self.names or "*" in self.names:
             return True
         if not self.networks or address == "unix":
             return False
         import ipaddress
 
-        return any(ipaddress.ip_address(address.partition("%")[0]) in network for network in self.networks)
+        return any(ipaddress.ip_address(address) in network for network in self.networks)
 
 
 def is_authority(text: str) -> bool:
@@ -1639,7 +1641,7 @@ def listen(bind: str, backlog: int) -> List[Listener]:
     """Return listeners for what --bind names: HOST:PORT on every address, all on the same port; unix:PATH;
     fd://N, which somebody else opened. Raises UsageError."""
     try:
-        if bind.startswith("unix:"):
+        if re.match("unix:.", bind):
             return [Listener(bind_unix(bind[5:], backlog), bind, "", identity(bind[5:]))]
         if re.fullmatch("fd://[0-9]{1,9}", bind):
             return [Listener(adopt(int(bind[5:])), bind)]
@@ -1665,6 +1667,7 @@ def bind_unix(path: str, backlog: int) -> socket.socket:
             sock.bind(path)
         except OSError as error:
             with socket.socket(socket.AF_UNIX) as client:
+                client.setblocking(False)  # a full queue is a living server's
                 if error.errno != errno.EADDRINUSE or client.connect_ex(path) != errno.ECONNREFUSED:
                     raise
             if not stat.S_ISSOCK(os.lstat(path).st_mode):
@@ -2635,11 +2638,23 @@ class Start:
             if handed["pid"] == os.getpid():
                 self.handed = handed
 
-    def listen(self, bind: str, backlog: int) -> List[Listener]:
+    def listen(self, binds: List[str], backlog: int) -> List[Listener]:
         """Return the listeners for what --bind names, those of the earlier image where it had them. Raises
         UsageError."""
-        handed = self.handed["listeners"].pop(bind, [])
-        return [Listener(adopt(one), bind, name, file) for one, name, file in handed] or listen(bind, backlog)
+        listeners: List[Listener] = []
+        try:
+            for bind in dict.fromkeys(binds):
+                if bind in [f"fd://{listener.sock.fileno()}" for listener in listeners]:
+                    raise UsageError(f"cannot listen on {bind}: it was not open")
+                handed = self.handed["listeners"].get(bind, [])
+                listeners += [Listener(adopt(one), bind, name, file) for one, name, file in handed] or listen(
+                    bind, backlog
+                )
+        except UsageError:
+            for listener in listeners:
+                listener.remove()
+            raise
+        return listeners
 
     def check(self) -> int:
         """Start a process that tries to start, and ends; return its pid. Raises OSError."""
@@ -3258,7 +3273,7 @@ def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
     try:
         found.trust = Trust(found.forwarded_allow_ips)
     except ValueError as error:
-        raise UsageError(f"--forwarded-allow-ips: {error}") from None
+        raise UsageError(f"--forwarded-allow-ips, FORWARDED_ALLOW_IPS: {error}") from None
     check_workers(found)
     for option, name, metavar, _ in LIMITS:
         value, most = getattr(found, name), 10**15 if metavar == "BYTES" else 10**6
@@ -3326,8 +3341,7 @@ def start(arguments: Optional[Sequence[str]], app: Any = None) -> int:
     site = make_site(found, limits, app)
     if origin.checks:  # for the server that has the listeners; and by a program that calls serve(), perhaps
         sys.exit(0)
-    binds = found.bind or binds_of(os.environ)
-    listeners = [listener for bind in binds for listener in origin.listen(bind, limits.backlog)]
+    listeners = origin.listen(found.bind or binds_of(os.environ), limits.backlog)
     if checks:
         for listener in listeners:
             listener.remove()

@@ -1,0 +1,397 @@
+#!/usr/bin/env bats
+# What a proxy says of its client: whose word is taken, for what, and what others try. The peer of all is 127.0.0.1.
+
+load test_helper
+
+setup() {
+    unset FORWARDED_ALLOW_IPS
+    answer="$BATS_TEST_TMPDIR/answer"
+}
+
+# asks LINE...  sends a request with these field lines, and keeps in $answer the environ that the application sees.
+asks() {
+    printf '%s\r\n' 'GET / HTTP/1.1' 'Host: a' 'Connection: close' "$@" '' | raw | LC_ALL=C tr -d '\r' >"$answer"
+}
+
+# sees NAME=VALUE...  succeeds when these are in that environ; lacks NAME... when no such names are.
+sees() {
+    local one
+    for one in "$@"; do grep -q -x -F -e "$one" "$answer" || { echo "no $one:" && cat "$answer" && return 1; }; done
+}
+
+lacks() {
+    local name
+    for name in "$@"; do [ "$(grep -c "^$name=" "$answer")" -eq 0 ] || { cat "$answer" && return 1; }; done
+}
+
+# takes CLIENT MEMBERS  succeeds when these members of X-Forwarded-For make this REMOTE_ADDR, a blank and REMOTE_PORT.
+takes() {
+    asks "X-Forwarded-For: $2"
+    sees "REMOTE_ADDR=${1% *}" "REMOTE_PORT=${1#* }"
+}
+
+# goes_no_further CLIENT MEMBERS  is the same for a client whose port only its connection says.
+goes_no_further() {
+    asks "X-Forwarded-For: $2"
+    sees "REMOTE_ADDR=$1"
+    [ "$(grep -c '^REMOTE_PORT=[1-9]' "$answer")" -eq 1 ]
+}
+
+# from ADDRESS ARGUMENT...  asks as this client, with curl's arguments.
+from() {
+    curl -sf -m 10 --interface "$1" "${@:2}" "$url" >"$answer"
+}
+
+has_second_loopback() {
+    "$PYTHON" -c 'import socket; socket.create_server(("127.0.0.2", 0))' 2>/dev/null
+}
+
+has_ipv6() {
+    "$PYTHON" -c 'import socket; socket.create_server(("::1", 0), family=socket.AF_INET6)' 2>/dev/null
+}
+
+# refuses VALUE  ends with status 2 and one line on stderr; $2 is that of the environment.
+refuses() {
+    local code=0
+    : >"$BATS_TEST_TMPDIR/stderr"
+    if start_server ${1:+--forwarded-allow-ips "$1"} >/dev/null; then echo "It serves." && return 1; fi
+    wait_for "$server_pid" || code=$?
+    server_pid=
+    cat "$stderr"
+    [ "$code" -eq 2 ]
+    [ "$(grep -c '' "$stderr")" -eq 1 ]
+    grep -q -e forwarded-allow-ips "$stderr"
+}
+
+# ---- the client ----
+
+@test "believes a proxy on the same machine about client, scheme and host" {
+    start_server environ:app
+    asks 'X-Forwarded-For: 192.0.2.1' 'X-Forwarded-Proto: https' 'X-Forwarded-Host: www.example:8443'
+    sees REMOTE_ADDR=192.0.2.1 REMOTE_PORT= wsgi.url_scheme=https HTTP_HOST=www.example:8443
+    [ ! -s "$stderr" ]
+}
+
+@test "takes the right-most address that is not trusted" {
+    start_server --forwarded-allow-ips '127.0.0.1, 10.0.0.0/8, 2001:db8::/32,198.51.100.7' environ:app
+    takes '192.0.2.1 ' '192.0.2.1, 10.0.0.1'
+    takes '192.0.2.1 ' '192.0.2.1,10.0.0.1 ,2001:db8::5, 10.255.255.255,198.51.100.7'
+    takes '11.0.0.1 ' '192.0.2.1, 11.0.0.1, 10.0.0.1'
+    takes '198.51.100.8 ' '192.0.2.1, 198.51.100.8, 198.51.100.7'
+    takes '2001:db9::1 ' '192.0.2.1, 2001:db9::1, 2001:db8::1'
+}
+
+# What the client has sent itself stands to the left of what the first proxy knows of it.
+@test "lets no client make up another address, whatever stands before its own" {
+    start_server environ:app
+    for made_up in 6.6.6.6 127.0.0.1 '127.0.0.1, ::1' '6.6.6.6:80' '[::1]' unknown '' ',' '"' '6.6.6.6;' 'for=6.6.6.6' '6.6.6.6,,'; do
+        takes '192.0.2.1 ' "$made_up, 192.0.2.1" || return
+        takes '192.0.2.1 ' "$made_up,192.0.2.1, 127.0.0.1" || return
+    done
+}
+
+@test "takes the left-most address where all are trusted" {
+    start_server environ:app
+    takes '127.0.0.1 ' '127.0.0.1'
+    takes '::1 ' '::1, 127.0.0.1'
+    stop_server
+    start_server --forwarded-allow-ips '*' environ:app
+    takes '192.0.2.1 80' '192.0.2.1:80, 192.0.2.2'
+}
+
+@test "takes a port with the address, and an address in brackets" {
+    start_server environ:app
+    takes '192.0.2.1 4711' '192.0.2.1:4711'
+    takes '2001:db8::1 4711' '[2001:db8::1]:4711'
+    takes '2001:db8::1 ' '[2001:db8::1]'
+    takes '192.0.2.1 4711' '6.6.6.6:1, 192.0.2.1:4711, 127.0.0.1:5, [::1]:6'
+}
+
+@test "takes an address in each spelling for the same one" {
+    start_server --forwarded-allow-ips '127.0.0.1,2001:DB8:0::0:1,::ffff:198.51.100.7' environ:app
+    for spelling in 2001:db8::a 2001:DB8::A 2001:0db8:0000::000a 2001:db8:0:0:0:0:0:a 2001:db8::0.0.0.10; do
+        takes '2001:db8::a ' "$spelling" || return
+    done
+    for spelling in ::ffff:192.0.2.1 ::FFFF:192.0.2.1 ::ffff:c000:201 0:0:0:0:0:ffff:192.0.2.1; do
+        takes '192.0.2.1 ' "$spelling" || return
+    done
+    for trusted in 2001:db8::1 2001:0DB8::0001 '[2001:db8:0::1]:9' 198.51.100.7 ::ffff:c633:6407 ::ffff:7f00:1; do
+        takes '192.0.2.1 ' "6.6.6.6, 192.0.2.1, $trusted" || return
+    done
+}
+
+@test "goes no further to the left than to what is no address" {
+    start_server environ:app
+    for rubbish in unknown _hidden 192.0.2 192.0.2.256 192.0.2.1.1 192.0.2.1: 192.0.2.1:x 192.0.2.1:123456 '192.0.2.1 192.0.2.2' \
+        '"192.0.2.1"' 1::2::3 '[::1' '::1]' '[192.0.2.1' 'for=192.0.2.1' http://192.0.2.1 '' ' ' 3221225985 0xc0000201 $'192.0.2.1\xa0'; do
+        goes_no_further 127.0.0.1 "$rubbish" || return
+        goes_no_further 127.0.0.1 "6.6.6.6, $rubbish" || return
+        takes '::1 ' "6.6.6.6, $rubbish, ::1, 127.0.0.1" || return
+    done
+}
+
+@test "takes several field lines for one list" {
+    start_server environ:app
+    asks 'X-Forwarded-For: 6.6.6.6' 'x-forwarded-for:192.0.2.1' $'X-FORWARDED-FOR:\t127.0.0.1 '
+    sees REMOTE_ADDR=192.0.2.1
+    asks 'X-Forwarded-For: 6.6.6.6' 'X-Forwarded-For: 192.0.2.1'
+    sees REMOTE_ADDR=192.0.2.1
+    asks 'X-Forwarded-For: 6.6.6.6, 192.0.2.1' 'X-Forwarded-Proto: http' 'X-Forwarded-Proto: https' 'X-Forwarded-Host: b' 'X-Forwarded-Host: c'
+    sees REMOTE_ADDR=192.0.2.1 wsgi.url_scheme=https HTTP_HOST=c
+}
+
+# ---- the scheme and the host ----
+
+@test "takes http or https for the scheme, and nothing else" {
+    start_server environ:app
+    for scheme in https HTTPS ' https' 'http, https' ', https'; do
+        asks "X-Forwarded-Proto: $scheme"
+        sees wsgi.url_scheme=https || return
+    done
+    for scheme in http wss ftp '' https: 'https://a' 'https;q=1' '"https"' on 'https, http' 'https,' 'https, wss'; do
+        asks "X-Forwarded-Proto: $scheme"
+        sees wsgi.url_scheme=http || return
+    done
+}
+
+@test "takes a host, with a port perhaps, and nothing else" {
+    start_server environ:app
+    for host in www.example www.example:8443 '[2001:db8::1]' '[2001:db8::1]:8443' 192.0.2.1:80; do
+        asks "X-Forwarded-Host: $host"
+        sees "HTTP_HOST=$host" || return
+    done
+    for host in '' 'a b' a/b 'a/../b' 'user@b' 'b:port' 'b:80:80' '[::g]' '[::1' ::1 'b?c' 'b#c' 'b\c' '"><script>' '%zz' http://b $'b\xe4' 'b,'; do
+        asks "X-Forwarded-Host: $host"
+        sees HTTP_HOST=a || return
+    done
+}
+
+@test "takes a host in place of that of an absolute request-target, and where there is none" {
+    start_server environ:app
+    printf 'GET http://b/path HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Forwarded-Host: www.example\r\n\r\n' | raw >"$answer"
+    sees HTTP_HOST=www.example PATH_INFO=/path
+    printf 'GET / HTTP/1.0\r\nX-Forwarded-Host: www.example\r\n\r\n' | raw >"$answer"
+    sees HTTP_HOST=www.example
+}
+
+@test "takes scheme and host from where the client stands in the list" {
+    start_server --forwarded-allow-ips '127.0.0.1,10.0.0.0/8' environ:app
+    asks 'X-Forwarded-For: 192.0.2.1, 10.0.0.1' 'X-Forwarded-Proto: https, http' 'X-Forwarded-Host: b, c'
+    sees REMOTE_ADDR=192.0.2.1 wsgi.url_scheme=https HTTP_HOST=b
+    # What the client sent itself stands one further to the left.
+    asks 'X-Forwarded-For: 6.6.6.6, 192.0.2.1, 10.0.0.1' 'X-Forwarded-Proto: http, https, http' 'X-Forwarded-Host: evil, b, c'
+    sees REMOTE_ADDR=192.0.2.1 wsgi.url_scheme=https HTTP_HOST=b
+    asks 'X-Forwarded-For: 6.6.6.6, 192.0.2.1' 'X-Forwarded-Proto: https, http' 'X-Forwarded-Host: evil, b'
+    sees REMOTE_ADDR=192.0.2.1 wsgi.url_scheme=http HTTP_HOST=b
+    # The one that there is, and the right-most where nobody says who the client is.
+    asks 'X-Forwarded-For: 192.0.2.1, 10.0.0.2, 10.0.0.1' 'X-Forwarded-Proto: https' 'X-Forwarded-Host: b'
+    sees REMOTE_ADDR=192.0.2.1 wsgi.url_scheme=https HTTP_HOST=b
+    asks 'X-Forwarded-Proto: http, https' 'X-Forwarded-Host: evil, b'
+    sees REMOTE_ADDR=127.0.0.1 wsgi.url_scheme=https HTTP_HOST=b
+    asks 'X-Forwarded-For: 192.0.2.1, unknown' 'X-Forwarded-Proto: http, https' 'X-Forwarded-Host: evil, b'
+    sees REMOTE_ADDR=127.0.0.1 wsgi.url_scheme=https HTTP_HOST=b
+}
+
+# ---- who is believed ----
+
+@test "keeps from the application what anybody else says of a client" {
+    start_server --forwarded-allow-ips 127.0.0.2,10.0.0.0/8,unix environ:app
+    asks 'X-Forwarded-For: 192.0.2.1' 'X-Forwarded-Proto: https' 'X-Forwarded-Host: evil' 'X-Forwarded-Port: 1' \
+        'X-Forwarded-Prefix: /evil' 'Forwarded: for=192.0.2.1' 'x-forwarded-for: 127.0.0.2' 'X-Other: kept'
+    sees REMOTE_ADDR=127.0.0.1 wsgi.url_scheme=http HTTP_HOST=a HTTP_X_OTHER=kept
+    [ "$(grep -c '^REMOTE_PORT=[1-9]' "$answer")" -eq 1 ]
+    for name in X_FORWARDED_FOR X_FORWARDED_PROTO X_FORWARDED_HOST X_FORWARDED_PORT X_FORWARDED_PREFIX FORWARDED; do
+        lacks "HTTP_$name" || return
+    done
+    [ "$(grep -c -e 192.0.2.1 -e evil "$answer")" -eq 0 ]
+}
+
+@test "leaves to the application what a proxy that is trusted says" {
+    start_server environ:app
+    asks 'X-Forwarded-For: 192.0.2.1,127.0.0.1' 'X-Forwarded-Port: 1' 'X-Forwarded-Prefix: /b' 'Forwarded: for=192.0.2.1'
+    sees HTTP_X_FORWARDED_FOR=192.0.2.1,127.0.0.1 HTTP_X_FORWARDED_PORT=1 HTTP_X_FORWARDED_PREFIX=/b HTTP_FORWARDED=for=192.0.2.1
+}
+
+believes() {
+    asks 'X-Forwarded-For: 192.0.2.1'
+    sees REMOTE_ADDR=192.0.2.1
+}
+
+doubts() {
+    asks 'X-Forwarded-For: 192.0.2.1'
+    sees REMOTE_ADDR=127.0.0.1
+}
+
+@test "believes those whom --forwarded-allow-ips names: addresses, networks, or all" {
+    for list in 127.0.0.0/8 ::ffff:127.0.0.1 '10.0.0.1, 127.0.0.0/30 ,::1' '*' '10.0.0.1,*'; do
+        start_server --forwarded-allow-ips "$list" environ:app
+        believes || return
+        stop_server
+    done
+    for list in '' 127.0.0.2/31,::1 ::/0 10.0.0.0/8,unix; do
+        start_server --forwarded-allow-ips "$list" environ:app
+        doubts || return
+        stop_server
+    done
+}
+
+@test "believes those whom FORWARDED_ALLOW_IPS names, unless the option does" {
+    FORWARDED_ALLOW_IPS=10.0.0.1 start_server environ:app
+    doubts
+    stop_server
+    FORWARDED_ALLOW_IPS='10.0.0.1,127.0.0.1' start_server environ:app
+    believes
+    stop_server
+    FORWARDED_ALLOW_IPS='*' start_server --forwarded-allow-ips 10.0.0.1 environ:app
+    doubts
+}
+
+@test "believes those who come by a file where it is told to" {
+    for list in '127.0.0.1,::1' unix; do
+        start_server --bind "unix:$BATS_TEST_TMPDIR/at" --bind 127.0.0.1:0 --forwarded-allow-ips "$list" environ:app >/dev/null || true
+        curl -s -m 10 --unix-socket "$BATS_TEST_TMPDIR/at" -H 'X-Forwarded-For: 6.6.6.6, 192.0.2.1' -H 'X-Forwarded-Proto: https' http://a/ >"$answer"
+        if [ "$list" = unix ]; then
+            sees REMOTE_ADDR=192.0.2.1 REMOTE_PORT= wsgi.url_scheme=https
+        else
+            sees REMOTE_ADDR= REMOTE_PORT= wsgi.url_scheme=http
+            lacks HTTP_X_FORWARDED_FOR HTTP_X_FORWARDED_PROTO
+        fi
+        stop_server
+    done
+}
+
+@test "believes a proxy on the same machine by IPv6, and one by IPv4 on a listener for both" {
+    has_ipv6 || skip "there is no IPv6 here"
+    launch=("$PYTHON" -c '
+import os, socket, sys
+listener = socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+os.dup2(listener.fileno(), 7)
+os.execvp(sys.argv[1], sys.argv[1:])')
+    start_server --bind fd://7 environ:app
+    curl -sf -m 10 -H 'X-Forwarded-For: 192.0.2.1' "http://[::1]:$port" >"$answer"
+    sees REMOTE_ADDR=192.0.2.1
+    believes
+    asks
+    sees REMOTE_ADDR=127.0.0.1
+}
+
+@test "refuses a list that has something else" {
+    for list in localhost 10.0.0.0/33 10.0.0.1/8 256.0.0.1 '127.0.0.1 ::1' 127.0.0.1:80 '127.0.0.1,x' '**' $'127.0.0.1\nx'; do
+        refuses "$list" || return
+    done
+    FORWARDED_ALLOW_IPS=nobody refuses ''
+}
+
+# ---- told once, and remembered for whom it was meant ----
+
+names_a_process() {
+    seq 16 | xargs -P 8 -I{} curl -sf -m 10 -H 'X-Forwarded-For: 192.0.2.1' -H 'Connection: close' "$url" >>"$answer"
+    [ "$(sort -u "$answer" | grep -c .)" -ge "$1" ]
+}
+
+# $1 processes, at least, have dropped something.
+says_once() {
+    : >"$answer"
+    start_server --forwarded-allow-ips 192.0.2.9 "${@:2}" pid:app
+    [ ! -s "$stderr" ]
+    eventually names_a_process "$1"
+    [ "$(grep -c '' "$stderr")" -eq 1 ]
+    grep -q 'X-Forwarded-For .*127\.0\.0\.1.*--forwarded-allow-ips' "$stderr"
+    stop_server
+    : >"$stderr"
+}
+
+@test "says whose word is dropped, and what would let it in, once for all its processes" {
+    says_once 2
+    says_once 2 --workers 2
+    says_once 1 --no-fork
+}
+
+@test "says nothing where nothing is dropped" {
+    start_server --forwarded-allow-ips 192.0.2.9 environ:app
+    asks
+    asks 'X_Forwarded_For: 192.0.2.1'
+    [ ! -s "$stderr" ]
+}
+
+# Requests are remembered by their bytes when they come again.
+tells_apart() {
+    start_server --bind 0.0.0.0:0 --forwarded-allow-ips 127.0.0.1 "$@" environ:app
+    for first in 127.0.0.1 127.0.0.2; do
+        other=127.0.0.$((3 - ${first##*.}))
+        for peer in "$first" "$first" "$first" "$other" "$other" "$other" "$first"; do
+            from "$peer" -A "first: $first" -H 'X-Forwarded-For: 192.0.2.1' -H 'X-Forwarded-Proto: https' -H 'X-Forwarded-Host: b'
+            if [ "$peer" = 127.0.0.1 ]; then
+                sees REMOTE_ADDR=192.0.2.1 wsgi.url_scheme=https HTTP_HOST=b HTTP_X_FORWARDED_FOR=192.0.2.1
+            else
+                sees REMOTE_ADDR=127.0.0.2 wsgi.url_scheme=http "HTTP_HOST=127.0.0.1:$port"
+                lacks HTTP_X_FORWARDED_FOR
+            fi
+        done
+    done
+}
+
+@test "gives no peer what another may say with the same bytes" {
+    has_second_loopback || skip "127.0.0.2 is no address here"
+    tells_apart --workers 1
+    stop_server
+    tells_apart --no-fork
+    stop_server
+    tells_apart
+}
+
+# A proxy keeps its connection for all its clients.
+forgets() {
+    start_server "$@" environ:app
+    one='GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.1:5\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: b\r\n\r\n'
+    two='GET / HTTP/1.1\r\nHost: a\r\n\r\n'
+    printf '%b' "$one$two$one$one$one$two$two$two$one${two%'\r\n'}Connection: close\r\n\r\n" | raw >"$answer"
+    [ "$(sed -n 's/^REMOTE_ADDR=//p' "$answer" | tr '\n' ' ')" = "192.0.2.1 127.0.0.1 192.0.2.1 192.0.2.1 192.0.2.1 127.0.0.1 127.0.0.1 127.0.0.1 192.0.2.1 127.0.0.1 " ]
+    [ "$(grep -c -x 'REMOTE_PORT=5' "$answer")" -eq 5 ]
+    [ "$(grep -c -x 'wsgi.url_scheme=https' "$answer")" -eq 5 ]
+    [ "$(grep -c -x 'HTTP_HOST=a' "$answer")" -eq 5 ]
+}
+
+@test "takes what a proxy says for one request, and for no other on its connection" {
+    forgets
+    stop_server
+    forgets --workers 1
+}
+
+# ---- what a client may try through a proxy that is trusted ----
+
+@test "takes no name with an underscore for what a proxy says" {
+    start_server environ:app
+    asks 'X-Forwarded-For: 192.0.2.1' 'X_Forwarded_For: 6.6.6.6' 'X-Forwarded_For: 6.6.6.6' 'X_Forwarded_Proto: https' 'X_Forwarded_Host: evil'
+    sees REMOTE_ADDR=192.0.2.1 HTTP_X_FORWARDED_FOR=192.0.2.1 wsgi.url_scheme=http HTTP_HOST=a
+}
+
+@test "takes nothing that a trailer section says for what a proxy says" {
+    start_server environ:app
+    printf '%b' 'POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n' \
+        '0\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\n\r\n' | raw >"$answer"
+    sees REMOTE_ADDR=192.0.2.1 wsgi.url_scheme=http HTTP_HOST=a
+    [ "$(grep -c -e 6.6.6.6 -e evil "$answer")" -eq 0 ]
+}
+
+has_lines() {
+    [ "$(grep -c '' "$stderr")" -eq "$1" ]
+}
+
+# What stands in the log is an address in its one spelling, or the proxy's.
+@test "lets no client write into the access log what is no address" {
+    start_server --access-log - hello:app
+    for client in '6.6.6.6 - - [now] "GET / HTTP/1.1" 200' $'6.6.6.6\x85' '::1%eth0' '6.6.6.6"' '[6.6.6.6] evil'; do asks "X-Forwarded-For: $client"; done
+    asks 'X-Forwarded-For: 6.6.6.6, 2001:DB8::0001'
+    eventually has_lines 6
+    [ "$(sed 's/ .*//' "$stderr" | tr '\n' ' ')" = "127.0.0.1 127.0.0.1 127.0.0.1 127.0.0.1 127.0.0.1 2001:db8::1 " ]
+    [ "$(grep -c -e 6.6.6.6 -e evil "$stderr")" -eq 0 ]
+}
+
+# Each of 3000 members is to be looked up in a network, and raw waits for no more than 40 s.
+@test "is not kept busy by a long list" {
+    start_server --forwarded-allow-ips 127.0.0.1,1.0.0.0/8 environ:app
+    members=$(seq 1 1000 | awk '{ printf "1.%d.%d.%d,", $1 / 256, $1 % 256, $1 % 7 }')
+    for _ in 1 2 3; do asks "X-Forwarded-For: 192.0.2.1,${members%,}" "X-Forwarded-For: ${members%,}" "X-Forwarded-For: ${members%,}" || return; done
+    sees REMOTE_ADDR=192.0.2.1
+}
