@@ -231,7 +231,7 @@ class Connection:
     """A client's bytes: `ahead` are those that were received and not yet used."""
 
     __slots__ = "ahead alone block call head known limits listener peer release request".split()
-    __slots__ += "shown site sock trusted turn wants".split()
+    __slots__ += "shown since site sock trusted turn unsent wants".split()
 
     def __init__(self, sock: socket.socket, peer: Any, listener: Listener, site: Site) -> None:
         self.sock = sock
@@ -244,7 +244,9 @@ class Connection:
         self.limits = site.limits
         self.ahead: Any = b""  # bytes, and a bytearray while a head is gathered
         self.head: Optional[bytes] = None  # the last one
-        self.request: Optional[Request] = None  # that was one
+        self.request: Optional[Request] = None  # that was one, None while one is read
+        self.since = 0.0  # the beginning of an exchange, where it is logged
+        self.unsent = 0  # bytes of what is to be sent
         self.shown: Tuple[Any, bytes] = (None, b"")  # a request, and what the scoreboard has of it
         # Set by whoever runs the conversation.
         self.alone = False  # no other conversation is in this process: a call on the socket may block
@@ -314,12 +316,13 @@ class Connection:
     def transfer(self, count: int, send: Callable[[int], int]) -> Steps[None]:
         """Send `count` bytes, as the client reads them, by a function that is told how many are sent and
         returns how many more were. Raises ClientGone, also for one who reads too slowly."""
-        stall_s, done = self.limits.send_timeout_s, 0
+        stall_s, done, self.unsent = self.limits.send_timeout_s, 0, count
         deadline = self.later(stall_s)
         while done < count:
             sent = self.attempt(send, done)
             if sent:
                 done, deadline = done + sent, self.later(stall_s, deadline, sent)
+                self.unsent = count - done
                 yield from self.share()
             elif sent == 0:
                 raise EOFError("the file became shorter while it was sent")
@@ -686,6 +689,7 @@ def gather_head(connection: Connection) -> Steps[bytes]:
     """Return the next head, however it is cut, without blank lines before it; b"" when nothing
     comes. What cannot become a head is refused as soon as that shows. Raises HTTPError, ClientGone."""
     limits, seen, read, blank = connection.limits, 0, 0, 0
+    connection.request = None
     data = connection.ahead = bytearray(connection.ahead)
     deadline = time.monotonic() + limits.header_timeout_s
     while True:
@@ -724,7 +728,7 @@ def gather_head(connection: Connection) -> Steps[bytes]:
 def parse(head: bytes, connection: Connection) -> Request:
     """Return the request that a head is, and remember what was seen before: clients repeat theirs byte
     for byte. Raises HTTPError."""
-    listener, limits = connection.listener, connection.limits
+    listener, limits, connection.request = connection.listener, connection.limits, None
     request = Request(head, {**connection.site.environ, **listener.environ}, limits)
     if connection.trusted:
         request.believe(connection.site.trust)
@@ -889,6 +893,7 @@ class Site:
     """What all conversations share: the application, the limits, the scoreboard that says
     whether to leave, and the part of the environ that is the same for all."""
 
+    through: Any = ClientGone  # what is no failure of the application
     talks = False  # a line on stderr for each refusal
     log: Optional[AccessLog] = None
     left: float = NEVER  # requests until `spent` is called
@@ -1130,7 +1135,7 @@ def say(message: str) -> None:
     try:
         sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{os.getpid()}] {message}\n")
         sys.stderr.flush()
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # the last where a signal came into another line
         pass
 
 
@@ -1147,35 +1152,41 @@ class AccessLog:
         self.file = 2 if path == "-" else os.open(path, flags, 0o666)
         self.as_json = as_json
         self.next_second, self.line = 0.0, b""
-        self.failed = False
 
-    def tell(self, response: Response, since: float) -> None:
-        """Tell of a response that has begun; any other is refused, or for nobody."""
-        if response.begun and response.head:
-            request = response.request
-            request.logged = request.logged or self.said(request.line, request.environ)
-            client = (request.client or response.connection.peer)[0]
-            self.write(client, request.logged, response.head.code, response.size, since)
+    def close(self) -> None:
+        """Close the file."""
+        if self.file != 2:
+            os.close(self.file)
 
-    def write(self, client: str, said: Tuple[bytes, bytes], status: int, size: int, since: float) -> None:
-        """Tell of an exchange that began at `since`. Where that fails, the server goes on."""
-        now = time.monotonic()
+    def tell(self, connection: Connection, status: int, size: int) -> None:
+        """Tell how the last request on a connection was answered. Where that fails, the server goes on."""
+        request, client, now = connection.request, connection.peer[0], time.monotonic()
         if now >= self.next_second:
-            wall = time.time()
-            self.next_second = now + 1 - wall % 1
-            then = time.gmtime(wall)
-            form = "{" + self.JSON + "}\n" if self.as_json else self.COMBINED.format(MONTHS[then.tm_mon - 1])
-            self.line = time.strftime(form, then).encode()
-        line, fields = said
+            self.turn(now)
+        if request:
+            request.logged = request.logged or self.said(request.line, request.environ)
+            line, fields = request.logged
+            client = request.client[0] if request.client else client
+        else:  # it is none
+            line, fields = self.said(first_line(connection.head or connection.ahead), {})
         try:
-            taken = (now - since) * 1e6
+            taken = (now - connection.since) * 1e6 if request else 0
             os.write(self.file, self.line % (client.encode() or b"unix", line, status, size, fields, taken))
         except OSError as error:
-            if not self.failed:
-                self.failed = True
+            told = connection.site.board.memory
+            if not told[2]:
+                told[2] = 1
                 say(f"the access log cannot be written: {error.strerror}")
 
-    def said(self, line: Union[bytes, bytearray], environ: Environ) -> Tuple[bytes, bytes]:
+    def turn(self, now: float) -> None:
+        """Make the line for the second that has begun."""
+        wall = time.time()
+        self.next_second = now + 1 - wall % 1
+        then = time.gmtime(wall)
+        form = "{" + self.JSON + "}\n" if self.as_json else self.COMBINED.format(MONTHS[then.tm_mon - 1])
+        self.line = time.strftime(form, then).encode()
+
+    def said(self, line: bytes, environ: Environ) -> Tuple[bytes, bytes]:
         """Return what the log has of a request-line, and of the fields."""
         request = self.quote(line.decode("latin-1"), 1900)
         fields = (environ.get("HTTP_" + name, "-") for name in ("REFERER", "USER_AGENT"))
@@ -1186,13 +1197,19 @@ class AccessLog:
 
     def quote(self, text: str, most: int) -> bytes:
         """Return `text` in quotes, in `most` characters or so: it forges no line, and no terminal obeys."""
+        quoted = self.escape(text)
+        while len(quoted) > most:
+            text = text[: len(text) * most // len(quoted) - 4]
+            quoted = self.escape(text + "...")
+        return quoted.encode()
+
+    def escape(self, text: str) -> str:
+        """Return `text` in quotes."""
         if self.as_json:
             import json
 
-            quoted = json.dumps(text)
-        else:
-            quoted = '"' + text.encode("unicode_escape").decode().replace('"', '\\"') + '"'
-        return quoted.encode() if len(quoted) <= most else self.quote(text[: most // 7] + "...", most)
+            return json.dumps(text)
+        return '"' + text.encode("unicode_escape").decode().replace('"', '\\"') + '"'
 
 
 # ---- conversation: a connection from its first byte to its last ------------------------------
@@ -1239,14 +1256,16 @@ def serve_requests(connection: Connection) -> Steps[bool]:
         if not head:
             return False
         request = connection.request = known.get(head) or parse(head, connection)
+        if log:
+            connection.since = time.monotonic()
         body = (yield from Body(connection).read(request)) if request.framing else io.BytesIO()
         environ = request.environ_for(connection, body)
-        response, since = Response(connection, request), time.monotonic() if log else 0.0
+        response = Response(connection, request)
         try:
             goes_on = yield from exchange(response, environ)
         finally:
-            if log:
-                log.tell(response, since)
+            if log and response.begun and response.head:  # else it is refused, or for nobody
+                log.tell(connection, response.head.code, response.size - connection.unsent)
         if not goes_on:
             return True
         del body, environ, response  # an idle connection holds none
@@ -1269,7 +1288,7 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
         data = response.whole(blocks)
         if not data:
             response.put((yield from send_blocks(response, blocks, run)))  # close() may take its time
-    except ClientGone:
+    except site.through:
         raise
     except BaseException as error:  # SystemExit and MemoryError too: the next request is not to blame
         yield from fail(response, error)
@@ -1364,15 +1383,22 @@ def send_spool(response: Response) -> Steps[None]:
 
 def report(head: Union[bytes, bytearray], error: BaseException) -> str:
     """Show a failure on stderr, below the request-line that met it; return the name that it has there."""
-    line, name = ascii(head.split(b"\r", 1)[0].decode("latin-1"))[1:-1], os.urandom(4).hex()
+    line, name = ascii(first_line(head).decode("latin-1"))[1:-1], os.urandom(4).hex()
     try:
         import traceback  # takes 10 ms, and healthy applications never need it
 
-        lines = traceback.format_exception(type(error), error, error.__traceback__)
-        say(f"{line} failed ({name})\n" + "".join(lines).rstrip("\n"))
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip("\n")
+        # What a client has sent may be in it, and forges no line.
+        text = re.sub(r"[^\n\t -~\xa0-\U0010ffff]", lambda match: ascii(match[0])[1:-1], "\n" + text)
+        say(f"{line} failed ({name})" + text.replace("\n", "\n  "))
     except Exception:  # no memory, stack or descriptor is left to show more
         say(f"{line} failed ({name}): {type(error).__name__}")
     return name
+
+
+def first_line(head: Union[bytes, bytearray]) -> bytes:
+    """Return the first line of a head, however it ends."""
+    return bytes(head).splitlines()[0] if head else b""
 
 
 def refuse(connection: Connection, error: HTTPError, head: Union[bytes, bytearray]) -> Steps[None]:
@@ -1381,12 +1407,12 @@ def refuse(connection: Connection, error: HTTPError, head: Union[bytes, bytearra
     body = f"{title}: {error.rule}\n".encode()
     headers = [("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff")]
     lines, log = Head(title, headers).lines, connection.site.log
+    length, body = len(body), b"" if head.startswith(b"HEAD ") else body
     if log:
-        said = log.said(head.split(b"\r", 1)[0], {})
-        log.write(connection.peer[0], said, error.status, len(body), time.monotonic())
-    data = b"%bContent-Length: %d\r\nConnection: close\r\n%b" % (lines, len(body), date_line())
+        log.tell(connection, error.status, len(body))
+    data = b"%bContent-Length: %d\r\nConnection: close\r\n%b" % (lines, length, date_line())
     try:
-        yield from connection.send(data if head.startswith(b"HEAD ") else data + body)
+        yield from connection.send(data + body)
         yield from connection.linger()
     except ClientGone:
         return
@@ -1526,6 +1552,10 @@ class Scoreboard:
         """Keep what is going on at the slot that begins at `at`, and its instant."""
         self.instants[at // 8 + 1] = instant
         self.memory[at] = state
+
+    def note(self, at: int, line: bytes) -> None:
+        """Keep whose connection it is, where no request is known."""
+        struct.pack_into("240p", self.memory, at + self.LINE, line)
 
     def describe(self, connection: Connection) -> Tuple[Request, bytes]:
         """Return the connection's request, and what is kept of it: the client and the request-line."""
@@ -1854,7 +1884,7 @@ class Guest(Wait):
             event = self.steps.send(ready) if error is None else self.steps.throw(error)
             while self.gone and event[0] != CALL:
                 event = self.steps.throw(ClientGone())
-        except StopIteration:
+        except (StopIteration, ClientGone):  # the latter where it had ended before
             host.part(self)
             return
         self.state, timeout = event
@@ -2004,6 +2034,10 @@ class Host(Acceptor):
             if self.cutting and isinstance(guest, Guest) and guest.state <= SILENT:
                 self.loop.wait(guest, READ, soon)
         self.finish()
+
+    def descriptors(self) -> List[int]:
+        """Return what is left open at the end."""
+        return []
 
     def is_done(self) -> bool:
         """Return whether the drain is complete."""
@@ -2158,6 +2192,8 @@ class Server(Host):
     users of wsgiref's call."""
 
     def __init__(self, site: Site, listeners: List[Listener]) -> None:
+        import threading
+
         super().__init__(site, listeners, Loop())
         self.one = False  # connection to be served
         self.socket = listeners[0].sock
@@ -2165,12 +2201,16 @@ class Server(Host):
         self.server_name = listeners[0].environ["SERVER_NAME"]
         self.server_port = int(listeners[0].environ["SERVER_PORT"])
         self.fileno = self.socket.fileno
-        self.wake, self.stopped = os.pipe(), os.pipe()  # for and from serve_forever
+        self.wake = os.pipe()
+        self.stopped = threading.Event()
+        self.stopped.set()
+        self.site.through = ClientGone, KeyboardInterrupt
+        os.set_blocking(self.wake[0], False)
         self.loop.on(self.wake[0], READ, self.stop)
 
     def stop(self, _ready: bool) -> None:
         """Leave the loop."""
-        os.read(self.wake[0], 1)
+        os.read(self.wake[0], 4096)
         self.loop.running = False
 
     def finish(self) -> None:
@@ -2180,37 +2220,42 @@ class Server(Host):
 
     def serve_forever(self, poll_interval: float = 0.0) -> None:
         """Serve until shutdown() is called."""
-        self.loop.running = True
-        self.listen()
+        self.stopped.clear()
         try:
+            self.loop.running = True
+            self.listen()
             self.loop.run()
         finally:
-            os.write(self.stopped[1], b".")
+            self.accepted = None  # where an exception has come between
+            self.stopped.set()
 
     def shutdown(self) -> None:
         """Have serve_forever() return, in another thread, and wait until it has."""
-        os.write(self.wake[1], b".")
-        os.read(self.stopped[0], 1)
+        if not self.stopped.is_set():
+            os.write(self.wake[1], b".")
+            self.stopped.wait()
 
     def handle_request(self) -> None:
         """Serve one connection, with one request."""
         self.one = True
         self.part_soon()
-        self.loop.running = True
-        self.listen()
-        self.loop.run()
-        self.one = self.parting = False
-        self.site.leaving[0] = 0
+        try:
+            self.serve_forever()
+        finally:
+            self.one = self.parting = False
+            self.site.leaving[0] = 0
 
     def server_close(self) -> None:
         """Close the listeners, and what is open; serve no more."""
+        if self.closed:
+            return
         for guest in [wait for wait in self.loop.waits.values() if isinstance(wait, Guest)]:
-            self.part(guest)
+            guest.resume(None, ClientGone())
         self.close(take=False)
         for listener in self.listeners:
             listener.remove()
         self.loop.close()
-        for descriptor in (*self.wake, *self.stopped):
+        for descriptor in self.wake:
             os.close(descriptor)
 
     def __enter__(self) -> Server:
@@ -2367,7 +2412,8 @@ class Forking(Acceptor):
         deadline = time.monotonic() + self.limits.header_timeout_s
         self.site.board.mark(at, SILENT, expendable(self.limits, SILENT, deadline))
         date_line()  # once a second here, or once in each child
-        self.parent.fork(functools.partial(self.serve_one, listener, sock, peer))
+        whose = peer[0].encode() if type(peer) is tuple else b"unix"
+        self.parent.fork(functools.partial(self.serve_one, listener, sock, peer), whose)
         sock.close()
 
     def serve_one(self, listener: Listener, sock: socket.socket, peer: Any, at: int) -> None:
@@ -2404,6 +2450,10 @@ class Forking(Acceptor):
         descriptors that have them go at once."""
         self.part_soon()
         return {"lifelines": [self.lifeline[1]]}
+
+    def descriptors(self) -> List[int]:
+        """Return what is left open at the end."""
+        return [self.lifeline[0]]
 
     def is_done(self) -> bool:
         """Return whether the drain is complete."""
@@ -2500,6 +2550,10 @@ class Crew:
                 del self.hands[0]
         self.hands[pid] = hand
         self.parent.loop.on(ours.fileno(), READ, functools.partial(self.hear, hand))
+
+    def descriptors(self) -> List[int]:
+        """Return what is left open at the end."""
+        return []
 
     def is_done(self) -> bool:
         """Return whether the drain is complete."""
@@ -2857,6 +2911,11 @@ class Parent:
         signal.set_wakeup_fd(-1)
         for signum, handler in before.items():
             signal.signal(signum, handler)
+        for descriptor in (*self.wake, *self.role.descriptors()):
+            os.close(descriptor)
+        self.loop.close()
+        if self.site.log:
+            self.site.log.close()
         return self.status
 
     def freeze(self) -> None:
@@ -2873,11 +2932,11 @@ class Parent:
             pass
         self.elders.relieve()
 
-    def fork(self, serve: Callable[[int], None]) -> int:
+    def fork(self, serve: Callable[[int], None], peer: bytes = b"") -> int:
         """Fork a child that runs `serve` with its slot, and ends; return its pid. Raises OSError where the
         system refuses, IndexError without a slot."""
         at = self.slots[-1]
-        self.site.board.memory[at + Scoreboard.LINE] = 0  # no request yet
+        self.site.board.note(at, peer)
         pid = os.fork()
         if not pid:
             self.be_child(serve, at)
@@ -2928,7 +2987,9 @@ class Parent:
         elif signum == signal.SIGHUP:
             self.renewal = True
         elif signum == signal.SIGUSR1:
-            self.asked = True
+            self.asked = self.forks
+            if not self.forks:  # the loop may be in the application
+                self.show([self.pid])
 
     def on_wake(self, _ready: bool = True) -> None:
         """Do what the signals that have arrived call for."""
@@ -2940,7 +3001,7 @@ class Parent:
             self.reap()
         if self.asked:
             self.asked = False
-            self.show(list(self.children))
+            self.show([*self.elders.pids, *self.children])
         if self.renewal and not self.stops:
             self.renew()
         if self.stops and not self.parting:
@@ -2989,9 +3050,9 @@ class Parent:
                 how = "was killed by " + SIGNALS.get(number, f"signal {number}")
                 if number == signal.SIGKILL and pid not in self.killed:
                     how += " (not by this server: for want of memory?)"
-            lines = [line.decode("latin-1") for state, _, line in slots if line and state >= WRITING]
-            last = slots[0][2].decode("latin-1")
-            when = f"after {last}" if last else "before its first request"
+            lines = [line.decode("latin-1") for state, _, line in slots if b" " in line and state >= WRITING]
+            last = max(slots, key=lambda slot: slot[1])[2].decode("latin-1")
+            when = f"after {last}" if " " in last else "before its first request"
             say(f"{self.name} {pid} {how} " + ("while serving " + ", ".join(lines) if lines else when))
 
     def part(self) -> None:
@@ -3076,21 +3137,28 @@ class Parent:
 
     def show(self, pids: List[int], _ready: bool = False) -> None:
         """Say on stderr what each of these processes is doing, and have it show its stacks."""
-        board, now, pid = self.site.board, time.monotonic(), pids.pop() if pids else 0
-        if pid in self.children:
-            at = self.children[pid]
-            load = board.words[at // 4 + 1]
-            has = f" has {load} connections" if self.name == "worker" and load < board.NOBODY - 1 else ""
-            say(f"{self.name} {pid}{has}")
-            for slot in range(at, at + self.wide, board.SLOT_BYTES):
-                state, since, line = board.read(slot)
-                if state == CALL or (self.name == "child" and state):
-                    long = f" for {now - since:.1f} s" if state == CALL else ""
-                    what = line.decode("latin-1") or "no request yet"
-                    say(f"{self.name} {pid} is {STATES[state]}{long}: {what}")
+        pid = pids.pop() if pids else 0
+        if pid in self.children or pid == self.pid:
+            self.show_slots(pid, self.children.get(pid, Scoreboard.SLOT_BYTES))
+        elif pid in self.elders.pids:
+            say(f"{pid} is from before the restart")
+        if pid in (*self.children, *self.elders.pids):
             os.kill(pid, signal.SIGUSR1)
         if pids:  # one after the other, lest they mix
-            self.loop.on("show", NOTHING, functools.partial(self.show, pids), now + self.SHOW_S)
+            self.loop.on("show", NOTHING, functools.partial(self.show, pids), time.monotonic() + self.SHOW_S)
+
+    def show_slots(self, pid: int, at: int) -> None:
+        """Say what the scoreboard has of a process."""
+        board, now = self.site.board, time.monotonic()
+        load = board.words[at // 4 + 1]
+        has = f" has {load} connections" if self.name == "worker" and load < board.NOBODY - 1 else ""
+        say(f"{self.name} {pid}{has}")
+        for slot in range(at, at + self.wide, board.SLOT_BYTES):
+            state, since, line = board.read(slot)
+            if state == CALL or (state and self.name == "child" and self.forks):
+                since -= Limits.fresh_s if state in (SILENT, HEADING) else 0.0  # see expendable
+                long = f" for {now - since:.1f} s" if state in (SILENT, HEADING, CALL) else ""
+                say(f"{self.name} {pid} is {STATES[state]}{long}: {line.decode('latin-1')}")
 
     def kill(self, pid: int, signum: int) -> None:
         """Send a signal to a child, and remember whom it ends."""
@@ -3348,11 +3416,7 @@ def start(arguments: Optional[Sequence[str]], app: Any = None) -> int:
         for doubt in doubts(found, limits):
             print(doubt)
         return 0
-    status = Parent(site, listeners, found, origin).run()
-    if threads and threads.active_count() > 1:  # they would be waited for
-        sys.stdout.flush()
-        os._exit(status)
-    return status
+    return Parent(site, listeners, found, origin).run()
 
 
 def doubts(found: Any, limits: Limits) -> Iterator[str]:
@@ -3389,15 +3453,26 @@ def serve(app: Application, **options: Any) -> int:
         for one in value if isinstance(value, (list, tuple)) else (value,):
             if one is not None and one is not False:
                 arguments.append(option if one is True else f"{option}={one}")
+    if not callable(app):
+        raise UsageError(f"serve takes a WSGI application, not {type(app).__name__}")
     open_standard_streams()
-    return start(arguments, app)
+    before = signal.set_wakeup_fd(-1)
+    try:
+        return start(arguments, app)
+    finally:
+        signal.set_wakeup_fd(before)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """The program: return its exit status."""
     open_standard_streams()
     try:
-        return start(arguments)
+        status = start(arguments)
+        threads = sys.modules.get("threading")
+        if threads and threads.active_count() > 1:  # they would be waited for
+            sys.stdout.flush()
+            os._exit(status)
+        return status
     except UsageError as error:
         sys.stderr.write("webserver.py: " + "\\n".join(str(error).splitlines()) + "\n")
         return 1 if "--check-config" in (sys.argv if arguments is None else arguments) else 2

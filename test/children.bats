@@ -63,7 +63,7 @@ outlives() {
 @test "answers 500 and goes on when the application raises MemoryError" {
     outlives /memory
     [ "$output" = "500" ]
-    grep -q '^MemoryError' "$stderr"
+    grep -q '^  MemoryError' "$stderr"
 }
 
 # bats test_tags=fork

@@ -245,7 +245,7 @@ made_more_than() {
     exchange "GET /later HTTP/1.1\r\nHost: a\r\n\r\n$next"
     status_is "200 OK"
     body_is $'4\r\none\n\r\n'
-    grep -q '^ValueError: broken on purpose' "$stderr"
+    grep -q '^  ValueError: broken on purpose' "$stderr"
     run curl -s -m 10 "$url/later"
     [ "$status" -eq 18 ]
 }
@@ -259,7 +259,7 @@ made_more_than() {
         [ "$(grep -c '^HTTP/' "$answer")" -eq 1 ]
         [ "$(grep -c -i -E 'Traceback|purpose|ValueError|\.py"' "$answer")" -eq 0 ]
     done
-    [ "$(grep -c '^ValueError: broken on purpose' "$stderr")" -eq 2 ]
+    [ "$(grep -c '^  ValueError: broken on purpose' "$stderr")" -eq 2 ]
 }
 
 @test "answers a failed HEAD without a body" {

@@ -216,7 +216,7 @@ WAYS
     start_server starts:app
     fails_plainly /twice /never /never_and_nothing /too_late
     get /twice
-    grep -q '^[A-Za-z]*Error: .*start_response' "$stderr"
+    grep -q '^  [A-Za-z]*Error: .*start_response' "$stderr"
 }
 
 @test "lets start_response come as late as in the first iteration" {
@@ -245,7 +245,7 @@ WAYS
     exchange 'GET /replaced_too_late HTTP/1.1\r\nHost: a\r\n\r\nGET /nothing HTTP/1.0\r\n\r\n'
     status_is "200 OK"
     body_is $'5\r\nbody\n\r\n'
-    eventually grep -q '^ValueError: broken on purpose' "$stderr"
+    eventually grep -q '^  ValueError: broken on purpose' "$stderr"
 }
 
 @test "answers an iterable without blocks" {
@@ -280,7 +280,7 @@ WAYS
 @test "refuses to write what is not bytes" {
     start_server writes:app
     fails_plainly /text
-    grep -q '^TypeError: .*str' "$stderr"
+    grep -q '^  TypeError: .*str' "$stderr"
 }
 
 @test "keeps little of 64 MB in memory that the application writes" {
@@ -358,14 +358,14 @@ WAYS
     exchange 'GET /fails-to-close HTTP/1.1\r\nHost: a\r\n\r\nGET /all HTTP/1.0\r\n\r\n'
     [ "$(grep -c '^HTTP/1.1 200' "$answer")" -eq 2 ]
     printed_once "closed /fails-to-close"
-    grep -q '^ValueError: broken on purpose' "$stderr"
+    grep -q '^  ValueError: broken on purpose' "$stderr"
 }
 
 @test "says what the application returned instead of an iterable of bytes" {
     start_server odd_returns:app
     while read -r path word; do
         fails_plainly "$path"
-        grep -E "^TypeError:.*[^A-Za-z]$word([^A-Za-z]|\$)" "$stderr" | grep -q bytes
+        grep -E "^  TypeError:.*[^A-Za-z]$word([^A-Za-z]|\$)" "$stderr" | grep -q bytes
     done <<'RETURNS'
 /none returned None(Type)?
 /str returned str
@@ -380,7 +380,7 @@ RETURNS
     start_server odd_returns:app
     get /later-str
     body_is $'4\r\none\n\r\n'
-    grep -q '^TypeError: .*str' "$stderr"
+    grep -q '^  TypeError: .*str' "$stderr"
 }
 
 # RFC 9112 4, RFC 9110 5: whatever comes after a line end would be the application's client's to choose.
@@ -481,7 +481,7 @@ RETURNS
     start_server --validate as_asked:app
     get '/body?status=200+OK'
     status_is "500 Internal Server Error"
-    grep -q '^AssertionError: .*Content-Type' "$stderr"
+    grep -q '^  AssertionError: .*Content-Type' "$stderr"
     restart as_asked:app
     get '/body?status=200+OK'
     status_is "200 OK"
