@@ -162,7 +162,7 @@ LINES = re.compile(rf"(?:{TOKEN}:{VALUE}\r\n)*".encode("latin-1"))
 TRAILER_LINE = re.compile(rf"(?:{TOKEN}:{VALUE})?\r\n".encode("latin-1"))
 CRLF = re.compile(rb"\r\n")
 HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?")
-ABSOLUTE = re.compile(rf"(?i:http)://({AUTHORITY})(/[^?]*|)(\?.*|)")
+ABSOLUTE = re.compile(rf"(https?)://({AUTHORITY})(/[^?]*|)(\?.*|)", re.IGNORECASE)
 TUNNEL = re.compile(rf"(?=.*:[0-9]+\Z){AUTHORITY}")
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
@@ -274,6 +274,13 @@ class Connection:
     def shake_hands(self, context: Any) -> Steps[None]:
         """Have TLS between the socket and the conversation. Raises ClientGone, HTTPError for plain HTTP."""
         deadline = time.monotonic() + self.limits.header_timeout_s
+        first: Optional[bytes] = None
+        while first is None:
+            first = self.attempt(self.sock.recv, 1, socket.MSG_PEEK)
+            if first is None and not (yield SILENT, deadline - time.monotonic()):
+                raise ClientGone
+        if first and first != b"\x16":  # RFC 8446 5.1: a handshake
+            raise HTTPError(400, "what is asked of this port is https (RFC 9110 4.2.2)")
         secure: Any = self.attempt(TLSSocket, self, context)
         self.sock = secure
         try:
@@ -281,10 +288,10 @@ class Connection:
                 if not (yield SILENT, deadline - time.monotonic()):
                     raise ClientGone
         except ClientGone as error:
-            if str(error.__cause__) != "HTTP_REQUEST":
-                raise
             self.sock = socket.socket(fileno=secure.detach())
-            raise HTTPError(400, "what is asked of this port is https (RFC 9110 4.2.2)") from None
+            if isinstance(error.__cause__, ConnectionAbortedError):  # the alert has to be read
+                yield from self.linger()
+            raise
 
     def receive(self, state: int, deadline: float) -> Steps[bytes]:
         """Return what arrives, b"" at the end. A last try follows the deadline: bytes that are
@@ -341,6 +348,13 @@ class Connection:
                 raise ClientGone
             self.turn = time.monotonic() + self.limits.turn_s
 
+    def reset(self) -> None:
+        """Have the end of the connection be no end of a response."""
+        try:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        except OSError:  # the client has done so
+            pass
+
     def linger(self) -> Steps[None]:
         """Half-close, then drain for a while: closing on unread bytes resets the connection, and
         the reset can overtake the answer (RFC 9112 9.6)."""
@@ -358,6 +372,8 @@ class Connection:
 
 class TLSSocket:
     """What a conversation needs of a socket, over TLS; the socket itself does not block."""
+
+    RECORD_BYTES = 16384  # RFC 8446 5.1; of more nothing counts as sent before all is
 
     def __init__(self, connection: Connection, context: Any) -> None:
         import ssl  # takes 15 ms, and was imported if there is a context
@@ -397,7 +413,7 @@ class TLSSocket:
 
     def send(self, data: Any) -> int:
         """Send."""
-        sent: int = self.attempt(WRITE, self.sock.send, data)
+        sent: int = self.attempt(WRITE, self.sock.send, data[: self.RECORD_BYTES])
         return sent
 
     def setsockopt(self, *option: Any) -> None:
@@ -415,9 +431,10 @@ class TLSSocket:
         self.sock.shutdown(how)
 
     def close(self) -> None:
-        """Say that this was all, and close."""
+        """Say that this was all, if it was, and close."""
         try:
-            self.shutdown(socket.SHUT_WR)
+            if self.whole:
+                self.shutdown(socket.SHUT_WR)
         except OSError:  # the client has left
             pass
         self.sock.close()
@@ -433,7 +450,7 @@ def tls_context(certfile: str, keyfile: Optional[str], ca_certs: Optional[str]) 
     context.set_alpn_protocols(["http/1.1"])
     try:
         context.load_cert_chain(certfile, keyfile, lambda: "")  # nobody is there to be asked for a password
-        if ca_certs:
+        if ca_certs is not None:
             context.load_verify_locations(ca_certs)
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ValueError) as error:
@@ -508,9 +525,11 @@ class Request:
         """Read the four forms of a request-target, and Host beside them (RFC 9112 3.2)."""
         environ, method = self.environ, self.method
         absolute = ABSOLUTE.fullmatch(target)
+        if absolute and absolute[1].lower() != environ["wsgi.url_scheme"]:
+            absolute = None
         if self.minor and "HTTP_HOST" not in environ:
             raise HTTPError(400, "a request of HTTP/1.1 has a Host (RFC 9112 3.2)")
-        for authority in (environ.get("HTTP_HOST"), absolute and absolute[1]):
+        for authority in (environ.get("HTTP_HOST"), absolute and absolute[2]):
             if authority is not None and not is_authority(authority):
                 rule = "what names the host is a host and perhaps a port (RFC 9112 3.2)"
                 raise HTTPError(400, rule, authority)
@@ -519,8 +538,8 @@ class Request:
         if target[0] == "/" and method != "CONNECT":
             path, _, query = target.partition("?")
         elif absolute and method != "CONNECT":
-            environ["HTTP_HOST"] = absolute[1]  # whatever Host says (RFC 9112 3.2.2)
-            path, query = absolute[2] or "/", absolute[3][1:]
+            environ["HTTP_HOST"] = absolute[2]  # whatever Host says (RFC 9112 3.2.2)
+            path, query = absolute[3] or "/", absolute[4][1:]
         elif target == "*" and method == "OPTIONS":
             path = query = ""
         else:
@@ -1231,7 +1250,8 @@ def converse(connection: Connection) -> Steps[None]:
             say(f"{connection.peer[0] or 'unix'} {error.rule} {error.status}")
         yield from refuse(connection, error, connection.head or connection.ahead)
     except ClientGone:
-        return
+        if isinstance(connection.sock, TLSSocket):
+            connection.sock.whole = False
     except Exception as error:  # ours, or the memory's: this connection ends, and no other
         report(connection.head or b"", error)
 
@@ -1247,7 +1267,7 @@ def serve_requests(connection: Connection) -> Steps[bool]:
             return False
         likely = connection.ahead or alone or not head  # recv may wait where it may block
         head = connection.head = read_head(connection) if likely else None
-        while head is None and connection.request:
+        if head is None and connection.request:
             ready = yield IDLE, limits.keep_alive_s
             head = connection.head = read_head(connection)  # also at the last moment
             if head is None and not ready:
@@ -1263,6 +1283,10 @@ def serve_requests(connection: Connection) -> Steps[bool]:
         response = Response(connection, request)
         try:
             goes_on = yield from exchange(response, environ)
+        except ClientGone:
+            if response.begun and response.left is None and not response.chunked:  # ends with it
+                connection.reset()
+            raise
         finally:
             if log and response.begun and response.head:  # else it is refused, or for nobody
                 log.tell(connection, response.head.code, response.size - connection.unsent)
@@ -1317,8 +1341,6 @@ def fail(response: Response, error: BaseException) -> Steps[None]:
     yield from send_spool(response)
     if not response.begun:
         raise HTTPError(500, f"the application failed; the log has it as {name}") from None
-    if response.left is None and not response.chunked:  # the end of the connection is that of the body
-        response.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     raise ClientGone from error
 
 
@@ -2184,6 +2206,7 @@ class Pool:
         slot.lapse()
         self.turns.append(Slot(self.board, slot.at))
         self.host.site.spent()
+        guest.connection.reset()
         self.host.part(guest)
 
 
@@ -2298,7 +2321,8 @@ class Child:
         self.at = at  # its slot
         self.board = parent.site.board
         self.memory = self.board.memory
-        self.limits = parent.site.limits
+        self.site = connection.site
+        self.limits = self.site.limits
         self.connection = connection
         sock = connection.sock
         self.key = sock.fileno()
@@ -2314,6 +2338,8 @@ class Child:
         """Return True when the socket is ready, False after `timeout` seconds or when told to go."""
         poll = select.poll()
         poll.register(self.key, self.connection.wants or (WRITE if state == WRITING else READ))
+        if state == IDLE and self.site.tls and poll.poll(Limits.likely_s * 1000):  # where recv does not wait
+            return True
         if state <= SILENT:  # nothing is under way
             poll.register(self.lifeline, READ)  # nothing but its end ever comes
         # Who is idle here has been so for a moment, in recv.
@@ -3336,7 +3362,7 @@ def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
         raise UsageError(f"--root-path: /PATH, without a slash at its end, not {found.root_path}")
     if found.access_log_format not in ("combined", "json"):
         raise UsageError(f"--access-log-format: combined or json, not {found.access_log_format}")
-    if (found.keyfile or found.ca_certs) and not found.certfile:
+    if found.certfile is None and (found.keyfile, found.ca_certs) != (None, None):
         raise UsageError("--keyfile, --ca-certs: for --certfile only")
     try:
         found.trust = Trust(found.forwarded_allow_ips)
@@ -3379,7 +3405,7 @@ def make_site(found: Any, limits: Limits, app: Any) -> Site:
     site = Site(app, limits, found.root_path, slots, found.trust)
     site.environ["wsgi.multithread"] = found.threads > 1
     site.talks = found.verbose or sys.stderr.isatty()
-    if found.certfile:
+    if found.certfile is not None:
         site.tls = tls_context(found.certfile, found.keyfile, found.ca_certs)
         site.environ["wsgi.url_scheme"] = "https"
     if found.access_log or sys.stderr.isatty():

@@ -50,7 +50,7 @@ start_server() {
         cat <&7 >>"$stdout" 3>&- 4>&- &
     } 7<"$fifo"
     rm "$fifo"
-    port=${line#Serving HTTP on port } port=${port% ...} url=http://127.0.0.1:$port
+    port=${line#Serving HTTP* on port } port=${port% ...} url=http://127.0.0.1:$port
     case $port in '' | *[!0-9]*) echo "The server printed no ready line, but '$line'." && return 1 ;; esac
 }
 
