@@ -1158,6 +1158,15 @@ def say(message: str) -> None:
         pass
 
 
+def flush_streams() -> None:
+    """Write what is left for stdout and stderr; give up those that take no more."""
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except (AttributeError, OSError, ValueError):
+            setattr(sys, name, None)
+
+
 class AccessLog:
     """A file with a line for each exchange, each by one write: they stay whole whoever else writes, also in a
     pipe, which takes 4096 bytes at once."""
@@ -1775,18 +1784,23 @@ def bind_all(found: List[Tuple[Any, Any]], port: int, backlog: int, tries: int =
         raise
 
 
+GOING, PARTING = 1, 2  # the scoreboard's first byte
+
+
 class Acceptor:
     """Accepts connections for those who serve them. Nobody is lost: who cannot be served now stays in
-    the kernel's queue, or is the one that was accepted already."""
+    the kernel's queue, or is one of those that were accepted already."""
+
+    alone = False  # no other process accepts from the listeners
 
     def __init__(self, site: Site, listeners: List[Listener], loop: Loop) -> None:
         self.site = site
         self.limits = site.limits
         self.listeners = listeners
         self.loop = loop
-        self.accepted: Optional[Tuple[Listener, socket.socket, Any]] = None  # and not served yet
+        self.accepted: List[Tuple[Listener, socket.socket, Any]] = []  # and not served yet
         self.told: List[str] = []
-        self.parting = False  # nobody goes idle any more
+        self.parting = 0  # GOING where connections close, PARTING after their next response
         self.closed = False
 
     def hindrance(self) -> str:
@@ -1803,7 +1817,7 @@ class Acceptor:
 
     def listen(self, _ready: bool = False) -> None:
         """Go on: with the connection that was accepted, then with those that come."""
-        if (not self.accepted or self.serve()) and not self.closed:
+        if self.serve() and not self.closed:
             for listener in self.listeners:
                 self.loop.on(listener.sock.fileno(), READ, functools.partial(self.welcome, listener))
 
@@ -1836,19 +1850,23 @@ class Acceptor:
         if not peer and not listener.unix:  # BSD's way to say that the client has left
             sock.close()
             return True
-        self.accepted = listener, sock, peer
+        self.accepted.append((listener, sock, peer))
         return self.serve()
 
     def serve(self) -> bool:
-        """Serve the accepted connection; return whether that could be."""
-        assert self.accepted
-        try:
-            self.admit(*self.accepted)
-        except OSError as error:
-            self.make_room(f"fork: {error.strerror}: see ulimit -u, and the limits of the system")
-            return False
-        self.accepted = None
-        self.site.leaving[0] = self.parting
+        """Serve the connections that were accepted; return whether that could be."""
+        while self.accepted:
+            reason = self.hindrance()
+            try:
+                if not reason:
+                    self.admit(*self.accepted[0])
+            except OSError as error:
+                reason = f"fork: {error.strerror}: see ulimit -u, and the limits of the system"
+            if reason:
+                self.make_room(reason)
+                return False
+            del self.accepted[0]
+            self.site.leaving[0] = self.parting
         return True
 
     def make_room(self, reason: str) -> None:
@@ -1862,20 +1880,26 @@ class Acceptor:
 
     def part_soon(self) -> None:
         """Close each connection after its next response, and accept further ones."""
-        self.parting = True
-        self.site.leaving[0] = 1
+        self.site.leaving[0] = self.parting = PARTING
 
     def close(self, take: bool = True) -> None:
         """Accept no more but, where nobody else does, those who wait in the kernel's queue."""
-        for listener in self.listeners:
-            for _ in range(self.limits.backlog if take else 0):
-                if self.accepted or not self.accept(listener, waits=False):
-                    break
         self.closed = True
-        self.part_soon()
+        self.site.leaving[0] = self.parting = GOING
         for listener in self.listeners:
             self.loop.forget(listener.sock.fileno())
+            try:
+                for _ in range(self.limits.backlog if take else 0):
+                    self.accepted.append((listener, *listener.sock.accept()))
+            except OSError:  # there are no more
+                pass
+            if self.alone and not listener.bind.startswith("fd://"):
+                try:  # a child that was just forked has it still, and would keep clients waiting
+                    listener.sock.shutdown(socket.SHUT_RDWR)
+                except OSError:  # not everywhere
+                    pass
             listener.sock.close()
+        self.serve()
 
 
 # ---- hosting: many conversations in one process, in a worker or with --no-fork --------------
@@ -2249,7 +2273,7 @@ class Server(Host):
             self.listen()
             self.loop.run()
         finally:
-            self.accepted = None  # where an exception has come between
+            self.accepted.clear()  # where an exception has come between
             self.stopped.set()
 
     def shutdown(self) -> None:
@@ -2265,8 +2289,8 @@ class Server(Host):
         try:
             self.serve_forever()
         finally:
-            self.one = self.parting = False
-            self.site.leaving[0] = 0
+            self.one = False
+            self.site.leaving[0] = self.parting = 0
 
     def server_close(self) -> None:
         """Close the listeners, and what is open; serve no more."""
@@ -2346,7 +2370,7 @@ class Child:
         since = expendable(self.limits, state, time.monotonic() + timeout) if state > IDLE else 0.0
         self.board.mark(self.at, state, since)
         # After the mark: whoever set the flag sees one of the two.
-        if (state == SILENT and self.asked) or (state == IDLE and self.memory[0]):
+        if (state == SILENT and self.asked) or (state == IDLE and self.memory[0] == GOING):
             return False
         try:
             self.expendable = since
@@ -2394,10 +2418,14 @@ class Child:
 class Forking(Acceptor):
     """Serves each connection in a child of its own."""
 
+    alone = True
+
     def __init__(self, parent: Parent, listeners: List[Listener]) -> None:
         super().__init__(parent.site, listeners, parent.loop)
         self.parent = parent
-        self.lifeline = os.pipe()
+        self.lifeline = parent.origin.handed["lifeline"] or os.pipe()
+        for descriptor in self.lifeline:
+            os.set_inheritable(descriptor, False)
         self.asked: Set[Tuple[int, float, int]] = set()  # waits that were asked to give way
 
     def start(self) -> None:
@@ -2471,11 +2499,11 @@ class Forking(Acceptor):
         self.close()
         os.close(self.lifeline[1])
 
-    def hand_over(self) -> Dict[str, List[int]]:
-        """Leave children to the next image of this process, each until its client's next request; return the
-        descriptors that have them go at once."""
+    def hand_over(self) -> Dict[int, int]:
+        """Leave children to the next image of this process, each until its client's next request; return
+        their pids, without a channel."""
         self.part_soon()
-        return {"lifelines": [self.lifeline[1]]}
+        return dict.fromkeys(self.parent.children, -1)
 
     def descriptors(self) -> List[int]:
         """Return what is left open at the end."""
@@ -2520,7 +2548,6 @@ class Crew:
     MOST_S = 5.0  # between two tries to start a worker that cannot
     MOST_READY_S = 0.5  # and one that can, and dies at once
     CALM_S = 60.0  # after which the brake is off again; imports take seconds
-    accepted = None  # nobody, ever, in the parent
 
     def __init__(self, parent: Parent, listeners: List[Listener], settings: Any) -> None:
         self.parent = parent
@@ -2528,11 +2555,12 @@ class Crew:
         self.listeners = listeners
         self.settings = settings
         self.hands: Dict[int, Hand] = {}
+        self.accepted: List[Any] = []  # nobody, ever, in the parent
         self.delay = 0.0
         self.due = -NEVER  # when the next may be started
         self.started = self.announced = False  # a worker was ready once, all were at once
         self.failures = 0  # workers that never were
-        self.parting = self.closed = False
+        self.parting, self.closed = 0, False
         for at in parent.all_slots:
             self.site.board.weigh(at, Scoreboard.NOBODY)
 
@@ -2587,13 +2615,13 @@ class Crew:
 
     def part_soon(self) -> None:
         """Have workers close each connection after its next response, and accept further ones."""
-        self.parting = True
+        self.parting = PARTING
         for hand in self.hands.values():
             tell(hand.channel, b"p")
 
-    def hand_over(self) -> Dict[str, List[int]]:
-        """Leave workers to the next image of this process; return the descriptors by which it tells them."""
-        return {"channels": [hand.channel.fileno() for hand in self.hands.values()]}
+    def hand_over(self) -> Dict[int, int]:
+        """Leave workers to the next image of this process; return their pids and channels."""
+        return {pid: hand.channel.fileno() for pid, hand in self.hands.items()}
 
     def work(self, channel: socket.socket, at: int) -> None:
         """Be a worker: serve until told to leave."""
@@ -2669,7 +2697,7 @@ class Crew:
             self.maintain()  # its slot may have been wanted
             return
         self.failures += not hand.ready
-        if not self.started and self.failures == self.settings.workers and not self.parent.elders.pids:
+        if not self.started and self.failures == self.settings.workers and not self.parent.elders.channels:
             say("no worker could start")
             self.parent.status = 1
             self.parent.drain()
@@ -2704,19 +2732,23 @@ class Start:
     HANDED, CHECK = "WEBSERVER_HANDED", "WEBSERVER_CHECK"  # in the environment
 
     def __init__(self) -> None:
-        text = os.environ.pop(self.HANDED, "")
-        self.checks = bool(os.environ.pop(self.CHECK, ""))
+        self.text = os.environ.pop(self.HANDED, "")
+        self.report = os.environ.pop(self.CHECK, "")  # where a process that tries the code tells of its files
         self.environ = dict(os.environ)  # before the application changes it
         self.directory = os.getcwd()
         self.command = getattr(sys, "orig_argv", None) or [sys.executable, *sys.argv]
         self.watcher: Optional[Watcher] = None
-        self.handed: Any = {"listeners": {}, "elders": [], "lifelines": [], "channels": []}
-        if text:
+        self.handed: Any = {"listeners": {}, "elders": [], "lifeline": None}
+        self.noted: List[int] = []  # signals
+        if self.text:
             import json
 
-            handed = json.loads(text)
+            handed = json.loads(self.text)
             if handed["pid"] == os.getpid():
                 self.handed = handed
+                for signum in HEEDED:
+                    signal.signal(signum, lambda signum, _: self.noted.append(signum))
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)  # see Parent.exchange_image
 
     def listen(self, binds: List[str], backlog: int) -> List[Listener]:
         """Return the listeners for what --bind names, those of the earlier image where it had them. Raises
@@ -2738,41 +2770,57 @@ class Start:
 
     def check(self) -> int:
         """Start a process that tries to start, and ends; return its pid. Raises OSError."""
-        environ, directory = {**self.environ, self.CHECK: "1"}, os.getcwd()
+        environ, directory = {**self.environ, self.CHECK: "-"}, os.getcwd()
+        actions = [(os.POSIX_SPAWN_DUP2, 2, 1)]
+        if self.watcher:
+            environ[self.CHECK] = "3"
+            actions.append((os.POSIX_SPAWN_DUP2, self.watcher.pipe[1], 3))
         try:
             os.chdir(self.directory)
-            actions = [(os.POSIX_SPAWN_DUP2, 2, 1)]
             return os.posix_spawn(sys.executable, self.command, environ, file_actions=actions)
         finally:
             os.chdir(directory)
 
-    def again(self, listeners: List[Listener], handed: Dict[str, List[int]], elders: List[int]) -> NoReturn:
-        """Become a new image of the program, with what `handed` has. Raises OSError."""
+    def again(self, listeners: List[Listener], elders: Dict[int, int], lifeline: Any) -> NoReturn:
+        """Become a new image of the program, with what it needs of this one. Raises OSError."""
         import json
 
         binds: Dict[str, List[Any]] = {}
         for one in listeners:
             binds.setdefault(one.bind, []).append((one.sock.fileno(), one.name, one.file))
-        for descriptors in (*handed.values(), [one.sock.fileno() for one in listeners]):
-            for descriptor in descriptors:
+        inherited = [*(one.sock.fileno() for one in listeners), *elders.values(), *(lifeline or ())]
+        for descriptor in inherited:
+            if descriptor >= 0:
                 os.set_inheritable(descriptor, True)
-        text = json.dumps({"pid": os.getpid(), "listeners": binds, "elders": elders, **handed})
+        handed = {"pid": os.getpid(), "listeners": binds, "elders": [*elders.items()], "lifeline": lifeline}
         os.chdir(self.directory)
-        os.execve(sys.executable, self.command, {**self.environ, self.HANDED: text})
+        os.execve(sys.executable, self.command, {**self.environ, self.HANDED: json.dumps(handed)})
+
+    def try_again(self) -> None:
+        """Where the code broke after it was tried: leave what is handed over, and wait for the next HUP."""
+        say("the new code cannot start: what is from before goes on, and others wait for the next HUP")
+        while not {*self.noted} & {*STOPS}:
+            if signal.SIGHUP in self.noted or (self.watcher and self.watcher.has_changed()):
+                signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
+                os.chdir(self.directory)
+                os.execve(sys.executable, self.command, {**self.environ, self.HANDED: self.text})
+            time.sleep(Watcher.LOOK_S)
 
 
 class Watcher:
     """Looks whether a file has changed that was imported, in whatever process."""
 
     LOOK_S = 1.0
+    TICK_S = 0.02  # the clock of files may be late by so much
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.pipe = os.pipe()
-        self.names: Set[str] = set()  # those that this process has reported
-        self.times: Dict[str, float] = {}  # by names of files, when they were changed
-        self.broken = False  # the code as it is now
+        self.pipe = os.pipe()  # from other processes, with names of files
+        self.names: Set[str] = set()
+        self.since = time.time()  # the code is as it was then, or as it was tried
+        self.broken = False  # and cannot start
         self.call: Resume
+        os.set_blocking(self.pipe[0], False)
 
     def around(self, app: Application) -> Application:
         """Return `app`, made to report what was imported."""
@@ -2787,72 +2835,79 @@ class Watcher:
 
     def report(self) -> None:
         """Have the parent watch what was imported here."""
-        files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-        for name in {os.path.abspath(name) for name in files if name} - self.names:
-            self.names.add(name)
-            if os.getpid() == self.pid:
-                self.watch(name)
-            else:
-                os.write(self.pipe[1], os.fsencode(name) + b"\0")
-
-    def watch(self, name: str) -> None:
-        """Watch a file."""
-        try:
-            self.times.setdefault(name, os.stat(name).st_mtime)
-        except OSError:
-            pass
+        new = imported() - self.names
+        self.names |= new
+        if os.getpid() != self.pid:
+            tell_names(self.pipe[1], new)
 
     def start(self, loop: Loop, call: Resume) -> None:
         """Call `call` when a file has changed."""
         self.call = call
-        self.report()
-        os.set_blocking(self.pipe[0], False)
         self.look(loop)
 
     def look(self, loop: Loop, _ready: bool = False) -> None:
         """Look, now and in a second."""
+        if self.has_changed():
+            self.since = time.time()
+            self.call(False)
+        loop.on("look", NOTHING, functools.partial(self.look, loop), time.monotonic() + self.LOOK_S)
+
+    def has_changed(self) -> bool:
+        """Return whether a file has changed, or one beside it while the code cannot start."""
         rest = b""
         try:
             while True:
-                *names, rest = (rest + os.read(self.pipe[0], 65536)).split(b"\0")
-                for encoded in names:
-                    self.watch(os.fsdecode(encoded))
+                *told, rest = (rest + os.read(self.pipe[0], 65536)).split(b"\0")
+                self.names |= {*map(os.fsdecode, told)}
         except BlockingIOError:
             pass
-        if self.broken:  # by a file, perhaps, that the old code has not imported
-            for folder in {os.path.dirname(name) for name in self.times if not name.startswith(sys.prefix)}:
-                for entry in os.listdir(folder) if os.path.isdir(folder) else ():
-                    if entry.endswith(".py"):
-                        self.watch(os.path.join(folder, entry))
-        changed = False
-        for name, then in self.times.items():
-            try:
-                self.times[name] = os.stat(name).st_mtime
-            except OSError:  # it is about to be written
-                continue
-            changed = changed or self.times[name] != then
-        if changed:
-            self.call(False)
-        loop.on("look", NOTHING, functools.partial(self.look, loop), time.monotonic() + self.LOOK_S)
+        names = {*self.names}
+        for folder in {os.path.dirname(name) for name in names} if self.broken else ():
+            entries = os.listdir(folder) if os.path.isdir(folder) else []
+            names |= {os.path.join(folder, entry) for entry in entries if entry.endswith(".py")}
+        return any(map(self.is_new, names))
+
+    def is_new(self, name: str) -> bool:
+        """Return whether a file has been written or renamed since the code was read."""
+        try:
+            status = os.stat(name)
+        except OSError:  # it is about to be written
+            return False
+        return max(status.st_mtime, status.st_ctime) > self.since - self.TICK_S
+
+
+def imported(error: Optional[BaseException] = None) -> Set[str]:
+    """Return the files of what is imported, and of what was on the way to `error`."""
+    names = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    names.add(getattr(error, "filename", None))  # of a SyntaxError
+    step = error.__traceback__ if error else None
+    while step:
+        names.add(step.tb_frame.f_code.co_filename)
+        step = step.tb_next
+    return {os.path.abspath(name) for name in names if type(name) is str}
+
+
+def tell_names(descriptor: int, names: Set[str]) -> None:
+    """Write names of files, each whole: others write, too."""
+    for name in names:
+        os.write(descriptor, os.fsencode(name) + b"\0")
 
 
 class Elders:
     """Children of an earlier image of this process, which a HUP has replaced: they finish what they have."""
 
     def __init__(self, handed: Any) -> None:
-        self.pids: Set[int] = set(handed["elders"])
-        self.lifelines: List[int] = handed["lifelines"]
-        self.channels: List[int] = handed["channels"]
-        for descriptor in self.descriptors():
-            os.set_inheritable(descriptor, False)
+        self.channels: Dict[int, int] = dict(handed["elders"])  # by pid, -1 where there is none
+        for channel in self.descriptors():
+            os.set_inheritable(channel, False)
 
     def descriptors(self) -> List[int]:
-        """Return those whose end tells them to go."""
-        return self.lifelines + self.channels
+        """Return those whose end tells workers to go."""
+        return [channel for channel in self.channels.values() if channel >= 0]
 
     def relieve(self) -> None:
         """Tell workers that others accept connections from now on."""
-        for channel in self.channels:
+        for channel in self.descriptors():
             try:
                 os.write(channel, b"l")
             except OSError:  # it has ended
@@ -2860,17 +2915,17 @@ class Elders:
 
     def leave(self) -> None:
         """Have them close what is idle, and go."""
-        for descriptor in self.descriptors():
-            os.close(descriptor)
-        self.lifelines, self.channels = [], []
+        for channel in self.descriptors():
+            os.close(channel)
+        self.channels = dict.fromkeys(self.channels, -1)
 
     def ended(self, pid: int, status: int) -> None:
         """Note the end of one."""
-        self.pids.discard(pid)
+        channel = self.channels.pop(pid)
+        if channel >= 0:
+            os.close(channel)
         if os.WIFSIGNALED(status):
             say(f"{pid}, from before the restart, was killed by {SIGNALS.get(os.WTERMSIG(status))}")
-        if not self.pids:
-            self.leave()
 
 
 class Parent:
@@ -2917,9 +2972,10 @@ class Parent:
             os.set_blocking(end, False)
         signal.set_wakeup_fd(self.wake[1], warn_on_full_buffer=False)
         before = {signum: signal.signal(signum, self.on_signal) for signum in HEEDED}
+        for signum in self.origin.noted:
+            self.on_signal(signum, None)
         # In each process, which shows its stacks; one that is in the application cannot do it otherwise.
         faulthandler.register(signal.SIGUSR1, file=2, chain=True)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)  # see Parent.renew
         self.loop.on(self.wake[0], READ, self.on_wake)
         if self.forks:
             self.role.start()
@@ -2986,10 +3042,7 @@ class Parent:
             sys.excepthook(type(error), error, error.__traceback__)
         finally:
             try:
-                for stream in (sys.stdout, sys.stderr):  # os._exit loses what is not flushed
-                    stream.flush()
-            except (OSError, ValueError):
-                pass
+                flush_streams()  # os._exit loses what is not flushed
             finally:
                 if not status:
                     self.site.board.memory[at] = 0
@@ -3027,7 +3080,7 @@ class Parent:
             self.reap()
         if self.asked:
             self.asked = False
-            self.show([*self.elders.pids, *self.children])
+            self.show([*self.elders.channels, *self.children])
         if self.renewal and not self.stops:
             self.renew()
         if self.stops and not self.parting:
@@ -3038,7 +3091,7 @@ class Parent:
 
     def finish(self) -> None:
         """Leave the loop when the drain is complete."""
-        if self.role.is_done() and not self.elders.pids:
+        if self.role.is_done() and not self.elders.channels:
             self.loop.running = False
 
     def reap(self) -> None:
@@ -3054,7 +3107,7 @@ class Parent:
                     self.tell_end(pid, status, at)
                     self.killed.discard(pid)
                     self.role.ended(pid)
-                elif pid in self.elders.pids:
+                elif pid in self.elders.channels:
                     self.elders.ended(pid, status)
                 elif pid == self.checking:
                     self.checking = 0
@@ -3093,6 +3146,8 @@ class Parent:
     def drain(self, _ready: bool = False) -> None:
         """Accept no more, let what is in flight finish, close what is idle."""
         self.parting = self.draining = True
+        if self.checking:
+            os.kill(self.checking, signal.SIGKILL)
         for listener in self.listeners:
             listener.remove()
         self.role.leave(True)
@@ -3110,10 +3165,10 @@ class Parent:
             os._exit(0)
         if not self.draining:
             self.drain()
-        for pid in (*self.children, *self.elders.pids):
+        for pid in (*self.children, *self.elders.channels):
             self.kill(pid, signal.SIGKILL)
-        self.role.accepted = None
-        self.loop.running = bool(self.children or self.elders.pids)
+        self.role.accepted.clear()
+        self.loop.running = bool(self.children or self.elders.channels)
 
     # Renew: the same command line, run anew in this process, after a trial in another.
 
@@ -3134,7 +3189,7 @@ class Parent:
         """Start the new code, or go on with the old."""
         if self.origin.watcher:
             self.origin.watcher.broken = status != 0
-        if status and not self.renewal:
+        if status and not self.renewal and not self.stops:
             say("the new code cannot start: the old goes on")
         elif not status:
             self.exchange_image()
@@ -3146,17 +3201,15 @@ class Parent:
         if self.role.accepted:  # it would be lost
             self.loop.on("renew", NOTHING, self.exchange_image, time.monotonic() + self.limits.moment_s)
             return
-        handed = {"lifelines": self.elders.lifelines, "channels": self.elders.channels}
-        for name, descriptors in self.role.hand_over().items():
-            handed[name] = handed[name] + descriptors
+        elders = {**self.elders.channels, **self.role.hand_over()}
+        lifeline = getattr(self.role, "lifeline", None)
         # A signal that comes before the new image has its handlers waits until then.
         signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
         try:
-            self.origin.again(self.listeners, handed, [*self.children, *self.elders.pids])
+            self.origin.again(self.listeners, elders, lifeline)
         except OSError as error:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)
-            self.role.parting = False
-            self.site.leaving[0] = 0
+            self.site.leaving[0] = self.role.parting = 0
             say(f"the new code cannot be started: {error.strerror}")
 
     # Show.
@@ -3166,9 +3219,9 @@ class Parent:
         pid = pids.pop() if pids else 0
         if pid in self.children or pid == self.pid:
             self.show_slots(pid, self.children.get(pid, Scoreboard.SLOT_BYTES))
-        elif pid in self.elders.pids:
+        elif pid in self.elders.channels:
             say(f"{pid} is from before the restart")
-        if pid in (*self.children, *self.elders.pids):
+        if pid in (*self.children, *self.elders.channels):
             os.kill(pid, signal.SIGUSR1)
         if pids:  # one after the other, lest they mix
             self.loop.on("show", NOTHING, functools.partial(self.show, pids), time.monotonic() + self.SHOW_S)
@@ -3421,20 +3474,32 @@ def start(arguments: Optional[Sequence[str]], app: Any = None) -> int:
     UsageError, and whatever the application's own module raises."""
     origin = Start()
     found, limits = parse_arguments(arguments)
-    checks = found.check_config or origin.checks
+    checks = found.check_config or origin.report
     if not found.no_fork and not hasattr(os, "fork"):
         raise UsageError("this platform has no fork: use --no-fork")
     if found.reload and not checks:
         origin.watcher = Watcher()
     found.load = functools.partial(load_application, found, app, origin.watcher)
-    app = found.load() if checks or not found.no_preload else None
+    try:
+        app = found.load() if checks or not found.no_preload else None
+    except Exception as error:
+        if origin.report not in ("", "-"):
+            tell_names(int(origin.report), imported(error))
+        if not origin.handed["listeners"]:
+            raise
+        sys.excepthook(type(error), error, error.__traceback__)
+        origin.try_again()
+        return 0
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # said below
     threads = sys.modules.get("threading")
     if threads and threads.active_count() > 1 and not found.no_fork:
         say("the application started threads at import: they do not exist in the children that serve")
+    log = found.access_log if checks and not os.path.exists(found.access_log or "-") else None
     site = make_site(found, limits, app)
-    if origin.checks:  # for the server that has the listeners; and by a program that calls serve(), perhaps
-        sys.exit(0)
+    if log and os.path.exists(log):  # it was made to see whether it can be
+        os.unlink(log)
+    if origin.report:  # for the server that has the listeners; and by a program that calls serve(), perhaps
+        os._exit(0)
     listeners = origin.listen(found.bind or binds_of(os.environ), limits.backlog)
     if checks:
         for listener in listeners:
@@ -3495,8 +3560,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         status = start(arguments)
         threads = sys.modules.get("threading")
+        flush_streams()
         if threads and threads.active_count() > 1:  # they would be waited for
-            sys.stdout.flush()
             os._exit(status)
         return status
     except UsageError as error:
