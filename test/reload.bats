@@ -8,7 +8,8 @@ setup() {
     export LATCH="$BATS_TEST_TMPDIR/latch" PYTHONPATH="$BATS_TEST_DIRNAME/apps"
     export PYTHONDONTWRITEBYTECODE=1 # a cache does not tell two files of one second and one size apart
     folder="$BATS_TEST_TMPDIR/folder"
-    launch=(bash -c 'cd "$0" && exec "$@"' "$folder")
+    # shellcheck disable=SC2016
+    launch=(bash -c "cd '$folder' && exec \"\$@\"" in_folder)
     mkfifo "$LATCH"
     mkdir "$folder"
     file_is app.py 'app = says("one")'
@@ -117,7 +118,8 @@ mends() {
     "$PYTHON" -m venv --without-pip "$BATS_TEST_TMPDIR/environment" || skip "this Python makes no environment"
     mv "$folder" "$BATS_TEST_TMPDIR/environment/folder"
     folder="$BATS_TEST_TMPDIR/environment/folder" PYTHON="$BATS_TEST_TMPDIR/environment/bin/python"
-    launch=(bash -c 'cd "$0" && exec "$@"' "$folder")
+    # shellcheck disable=SC2016
+    launch=(bash -c "cd '$folder' && exec \"\$@\"" in_folder)
     mends part.py
 }
 
@@ -137,7 +139,7 @@ mends() {
     exec 5<>"$LATCH"
     file_is part.py 'answer = says("one")'
     file_is app.py 'from part import answer as app; wait()'
-    { eventually arrived 1 && file_is part.py 'answer = says("two")' && echo 12345678 >&5; } 3>&- 4>&- &
+    { eventually arrived 1 && file_is part.py 'answer = says("two")' && sleep 0.2 && echo 12345678 >&5; } 3>&- 4>&- &
     start_server --reload app:app
     eventually answers two
 }
@@ -151,6 +153,51 @@ mends() {
     read -r -t 2 <>"$LATCH" || true # it takes the byte, and has looked
     echo >&5
     eventually answers two
+}
+
+@test "starts anew when a file is mended that broke after it was tried" {
+    exec 5<>"$LATCH"
+    start_server --reload app:app
+    file_is app.py 'wait(); app = says("two")'
+    eventually arrived 1
+    file_is app.py 'broken = 1 / 0'
+    echo >&5
+    eventually grep -q ZeroDivisionError "$stderr"
+    file_is app.py 'app = says("three")'
+    eventually answers three
+}
+
+@test "starts anew no more often for a file whose time has yet to come" {
+    touch -t 203001010000 "$folder/app.py"
+    start_server --reload app:app
+    answers one
+    read -r -t 3 <>"$LATCH" || true
+    [ ! -s "$stdout" ] # no second ready line
+    file_is app.py 'app = says("two")'
+    eventually answers two
+}
+
+# The names of their files are more than a pipe takes in.
+@test "finishes a request from before a change that imports many files" {
+    long=$(printf '%0200d' 0)
+    exec 5<>"$LATCH"
+    mkdir "$folder/p$long"
+    (cd "$folder/p$long" && for number in {1..400}; do echo >"m$number.py"; done)
+    file_is app.py "import importlib
+def app(environ, start_response):
+    if environ['PATH_INFO'] == '/wait':
+        wait()
+        for number in range(1, 401): importlib.import_module(f'p$long.m{number}')
+        environ['PATH_INFO'] = '/'
+    return says('one')(environ, start_response)"
+    start_server --reload app:app
+    curl -s -m 10 "$url/wait" >"$BATS_TEST_TMPDIR/answer" 3>&- 4>&- & client=$!
+    eventually arrived 1
+    file_is app.py 'app = says("two")'
+    eventually answers two
+    echo >&5
+    wait_for "$client"
+    [ "$(cat "$BATS_TEST_TMPDIR/answer")" = "one" ]
 }
 
 @test "keeps an open connection when a file changes" {
@@ -190,7 +237,7 @@ mends() {
 }
 
 @test "says with --check-config what one process takes" {
-    launch=(bash -c 'ulimit -n 256 && cd "$0" && exec "$@"' "$folder")
+    launch=(bash -c "ulimit -n 256 && cd '$folder' && exec \"\$@\"" limited)
     doubts 'ulimit -n, which is 256' --workers 2 app:app
     doubts 'ulimit -n, which is 256' --no-fork app:app
     check --bind 127.0.0.1:0 app:app

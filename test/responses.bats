@@ -345,7 +345,7 @@ sys.exit(abs(said - time.time()) > 600)' "$(sed -n 's/^Date: //p' <<<"$head")"
     : >"$stderr" # whatever it did before it served
     exchange 'GET /body?status=200+OK HTTP/1.1\r\nHost: a\r\n\r\nGET /one/two?status=200+OK&Content-Length=6 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
     [ "$(sed -n '$p' "$answer")" = "onetwo" ]
-    [ "$(grep -c '^send ' "$stderr")" -eq 3 ] # the second block is another send
+    [ "$(grep '^send ' "$stderr" | grep -c -v ' 1$')" -eq 3 ] # the second block is another send; "ready" has one byte
 }
 
 @test "holds an application up whose client does not read, and serves others" {
