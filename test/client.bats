@@ -32,9 +32,9 @@ is_gone() {
     [[ $output == "120 answered, 0 refused, 0 reset, 0 timed out, 0 malformed, 0 cut short, 0 failed in "*" s" ]]
 }
 
-@test "opens 1024 connections when not told otherwise" {
+@test "opens 1024 connections for each client when not told otherwise" {
     start_fake --answer "$ok"
-    client "$url"
+    client --max-clients 1 "$url"
     [ "$status" -eq 0 ]
     [[ $output == "1024 answered,"* ]]
 }
@@ -172,7 +172,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")' "$CLIENT" --max-conns 2 "$url"
 
 @test "says in one line what is wrong with its command line" {
     for bad in --no-such --max-conns=0 --max-conns=x --max-conns=99999999999999999999 --max-clients=-1 --timeout=nan \
-        --timeout=1e9 'one two' https://127.0.0.1/ localhost:8888 http://127.0.0.1:0/ http://127.0.0.1:65536/ \
+        --timeout=1e9 'one two' ftp://127.0.0.1/ localhost:8888 http://127.0.0.1:0/ http://127.0.0.1:65536/ \
         http://a@127.0.0.1/ 'http://[::1/' http:// http://no..host/; do
         # shellcheck disable=SC2086
         client $bad

@@ -1,0 +1,320 @@
+#!/usr/bin/env bats
+# client.py as a load and fault tool, against webserver.py, and against a server that does wrong on purpose.
+
+load test_helper
+
+ok=$'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+
+start_fake() {
+    WEBSERVER=$BATS_TEST_DIRNAME/fake_server.py SERVER_OPTIONS='' start_server "$@"
+}
+
+client() {
+    run "$PYTHON" "$CLIENT" "$@"
+}
+
+# one ARGUMENT...  asks on one connection at a time.
+one() {
+    client --connections 1 "$@"
+}
+
+# value EXPRESSION  prints what it makes of the summary that --json has printed, `s`.
+value() {
+    "$PYTHON" -c 'import json, sys; s = json.loads(sys.argv[1]); print(eval(sys.argv[2]))' "$output" "$1"
+}
+
+# ends STATUS LINE  succeeds when the client ended so, and a line of its summary matches.
+ends() {
+    if [ "$status" -ne "$1" ] || ! grep -q -E -e "$2" <<<"$output"; then
+        echo "$status, not $1, or no line '$2': $output" && return 1
+    fi
+}
+
+# ---- how much
+
+@test "asks 200 times on 50 connections when not told otherwise" {
+    start_server --app environ:app
+    client --json "$url"
+    [ "$status" -eq 0 ]
+    [ "$(value 's["answered"], s["statuses"], sum(s["histogram"].values()), s["sent_late"]')" = "(200, {'200': 200}, 200, 0)" ]
+}
+
+@test "asks again on a connection that is kept, and as often as it is told" {
+    start_fake --answer "$ok" --answer "${ok/200/201}" --repeat 2 --then hold
+    one --requests 2 --expect 200,201 "$url"
+    ends 0 '^ +1 answered: 201'
+    [ "$(grep -c GET "$stderr")" -eq 2 ]
+}
+
+@test "opens a connection for each request with --no-keepalive, and says so" {
+    start_fake --answer "$ok"
+    client --requests 9 --no-keepalive "$url"
+    ends 0 '^9 answered, 0 refused'
+    [ "$(grep -c 'Connection: close' "$stderr")" -eq 9 ]
+}
+
+# RFC 9112 9.3
+@test "opens another connection where the server closes" {
+    start_fake --answer $'HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 2\r\n\r\nok' \
+        --answer $'HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok' --answer $'HTTP/1.1 200 OK\r\n\r\nuntil close'
+    one --requests 6 "$url"
+    ends 0 '^6 answered, 0 refused'
+}
+
+@test "asks for as long as it is told, and shows apart what the end has cut" {
+    start_fake --answer "$ok" --then hold
+    client --duration 1 --processes 1 --connections 3 "$url"
+    ends 0 '^ +3 cut by deadline'
+    ends 0 '^3 answered, 0 refused'
+}
+
+@test "ends with 1 when nothing was answered" {
+    start_fake --then hold
+    client --duration 0.3 --connections 3 "$url"
+    ends 1 '^0 answered, 0 refused, 0 reset, 0 timed out'
+}
+
+@test "counts only what was due, at a rate" {
+    start_server
+    client --json --rate 50 --requests 40 --duration 30 "$url"
+    [ "$status" -eq 0 ]
+    [ "$(value 's["answered"], s["seconds"] > 0.7')" = "(40, True)" ]
+}
+
+# Three are due while the first takes two seconds: the last has waited for six, less the 1.5 that it was not yet due.
+@test "counts latency from when a request was due, and who was late" {
+    start_server --app slow:app
+    one --json --rate 2 --requests 3 "$url"
+    [ "$status" -eq 0 ]
+    [ "$(value 's["sent_late"] >= 2, s["latency"]["slowest"] > 4.5')" = "(True, True)" ]
+}
+
+# ---- what it sends
+
+@test "sends method, field lines and a body" {
+    start_server --app echo:app
+    client --debug --method PUT --header 'Content-Type: a/b' --header 'host: c' --data 'x y' "$url/d"
+    ends 0 '^> PUT /d HTTP/1.1\\r\\n$'
+    [ "$(grep '^>' <<<"$output" | tail -n +2)" = '> Content-Length: 3\r\n
+> Content-Type: a/b\r\n
+> host: c\r\n
+> \r\n
+> x y' ]
+}
+
+@test "sends a file, whole or in chunks, of any size" {
+    start_server --app echo:app
+    "$PYTHON" -c 'print("x" * 9999999)' >"$BATS_TEST_TMPDIR/body"
+    for option in '' --chunked; do
+        # shellcheck disable=SC2086
+        client --json --requests 2 --data-file "$BATS_TEST_TMPDIR/body" $option "$url"
+        [ "$status" -eq 0 ]
+        [ "$(value 's["answered"], s["bytes_sent"] > 20000000, s["errors"]["failed"]')" = "(2, True, 0)" ]
+    done
+}
+
+@test "reads no body after HEAD" {
+    start_fake --answer $'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n' --repeat 2 --then hold
+    one --method HEAD --requests 2 "$url"
+    ends 0 '^2 answered, 0 refused'
+}
+
+@test "shows every byte of one exchange with --debug" {
+    start_fake --answer $'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\xff\x1b'
+    client --debug --header $'A: \xc3\xa4' "$url"
+    ends 0 '^> A: \\xc3\\xa4\\r\\n$'
+    [ "$(grep -a '^<' <<<"$output" | sed 's/^< //' | tr -d '\n')" = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\xff\x1b' ]
+    [ "$(grep -c GET "$stderr")" -eq 1 ]
+}
+
+@test "connects to a UNIX socket" {
+    file=$(mktemp -d /tmp/client.XXXXXX)/at
+    start_server --bind 127.0.0.1:0 --bind "unix:$file" || true # its ready line names both
+    client --unix "$file" http://some.host/
+    rm -r "${file%/at}"
+    ends 0 '^200 answered, 0 refused'
+}
+
+@test "speaks TLS, and takes a certificate that nobody signed only with --insecure" {
+    cd "$BATS_TEST_TMPDIR"
+    openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key -out cert -days 2 2>/dev/null
+    start_server --certfile "$BATS_TEST_TMPDIR/cert" --keyfile "$BATS_TEST_TMPDIR/key" || port=${port##* } # it says HTTPS
+    client --insecure "https://127.0.0.1:$port/"
+    ends 0 '^200 answered, 0 refused'
+    client --requests 2 "https://127.0.0.1:$port/"
+    ends 1 '^ +2 failed: .*CERTIFICATE_VERIFY_FAILED'
+}
+
+# ---- faults on purpose
+
+@test "sends no faster than --slow" {
+    start_fake --answer "$ok"
+    client --debug --json --slow send:40 "$url"
+    [ "$status" -eq 0 ]
+    [ "$(grep -c '^>' <<<"$output")" -gt 10 ]
+    output=$(sed '1,/^< ok/d' <<<"$output")
+    [ "$(value 's["seconds"] > 0.8')" = True ]
+}
+
+@test "reads no faster than --slow" {
+    start_fake --answer "$ok"
+    client --debug --json --slow read:40 "$url"
+    [ "$(grep -c '^>' <<<"$output")" -eq 3 ] && [ "$(grep -c '^<' <<<"$output")" -gt 10 ]
+}
+
+@test "sends several requests before it reads with --pipeline" {
+    start_fake --heads 3 --answer "$ok$ok$ok" --answer "$ok" --repeat 2 --then hold
+    one --requests 4 --pipeline 3 --timeout 2 "$url"
+    ends 1 '^3 answered, 0 refused, 0 reset, 1 timed out'
+}
+
+# RFC 9112 9.6
+@test "asks again what a server that closes leaves unanswered of a pipeline" {
+    start_fake --heads 2 --answer "${ok/OK/OK$'\r\nConnection: close'}" --answer "$ok$ok"
+    one --requests 3 --pipeline 2 "$url"
+    ends 0 '^3 answered, 0 refused'
+}
+
+@test "ends its side of a connection with --half-close" {
+    start_fake --to-end --answer "$ok"
+    client --requests 3 --half-close "$url"
+    ends 0 '^3 answered, 0 refused'
+}
+
+@test "resets connections with --abort-after" {
+    start_server --app large:app
+    client --json --requests 3 --abort-after 1000 "$url"
+    [ "$status" -eq 0 ]
+    [ "$(value 's["aborted"], s["answered"], s["bytes_received"]')" = "(3, 0, 3000)" ]
+}
+
+@test "holds its connections until the end with --hold" {
+    start_fake --answer "$ok" --then hold --together 4
+    client --hold --connections 4 "$url"
+    ends 0 '^4 answered, 0 refused'
+}
+
+# ---- what it finds
+
+@test "names each kind of error, with its first example" {
+    start_fake --answer 'HTTP/1.1 200' --answer $'rubbish\r\n\r\n'
+    one --requests 4 "$url"
+    ends 1 '^0 answered, 0 refused, 0 reset, 0 timed out, 2 malformed, 2 cut short, 0 failed in'
+    ends 1 "^first malformed: .*'rubbish.r.n.r.n', after 0[.0-9]* s"
+    ends 1 "^first cut short: in the head 'HTTP/1.1 200', after 0"
+}
+
+@test "counts who is refused or reset, and goes on" {
+    start_fake --answer "$ok" --then reset
+    one --requests 2 --no-keepalive "$url"
+    ends 1 '^[01] answered, 0 refused, [12] reset'
+    client --requests 3 http://127.0.0.1:1/
+    ends 1 '^0 answered, 3 refused'
+}
+
+@test "gives each request its time" {
+    start_fake --answer "$ok" --answer 'HTTP/1.1 200' --repeat 2 --then hold
+    one --requests 2 --timeout 0.3 "$url"
+    ends 1 '^1 answered, 0 refused, 0 reset, 1 timed out'
+    ends 1 '^ +1 timed out: no whole response in time'
+}
+
+# The kernel accepts what the server does not: only TLS notices.
+@test "gives each connection its time" {
+    start_fake --answer "$ok" --heads 99
+    one --requests 1 --connect-timeout 0.3 "https://127.0.0.1:$port/"
+    ends 1 '^ +1 timed out: no connection in time'
+}
+
+# Each differs from the response before, which is not read again where it comes again, byte for byte.
+@test "finds a short body, also after the same response" {
+    start_fake --answer "$ok" --answer "${ok%k}" --repeat 2 --at-once
+    one --requests 2 "$url"
+    ends 1 '^1 answered, .* 1 cut short, 0 failed'
+}
+
+@test "finds a byte too many" {
+    start_fake --answer "$ok" --late x
+    one --requests 2 --no-keepalive "$url"
+    ends 1 "^ +2 malformed: more than the response"
+}
+
+@test "finds a byte too many after the same response, before the next" {
+    start_fake --answer "$ok" --answer "${ok}x" --answer "$ok" --repeat 3 --at-once
+    one --requests 3 "$url"
+    ends 1 "^first malformed: more than the response 'x'"
+}
+
+@test "finds a response that nobody asked for" {
+    start_fake --answer "$ok" --late "$ok"
+    one --requests 2 --rate 1 "$url"
+    ends 1 '^ +1 malformed: a response that nobody asked for'
+}
+
+# RFC 9110 15.2.2; RFC 9112 6.1, 7.1.2
+@test "finds framing that is wrong in a subtler way" {
+    head=$'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n'
+    start_fake --answer $'HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n' \
+        --answer $'HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n' \
+        --answer "$head"$'Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n' --answer "$head"$'\r\n0\r\nno field\r\n\r\n'
+    one --requests 4 "$url"
+    ends 1 ' 4 malformed, 0 cut short'
+}
+
+@test "takes the statuses of --expect alone for success" {
+    start_fake --answer "$ok" --answer $'HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n'
+    client --requests 2 --no-keepalive "$url"
+    ends 1 '^ +1 answered: 404'
+    client --requests 2 --no-keepalive --expect 200,404 "$url"
+    ends 0 '^2 answered'
+}
+
+@test "reads a response that comes before it has sent everything" {
+    start_fake --answer "$ok" --then hold
+    one --json --requests 1 --slow send:500 --data "$(printf '%9999s' x)" "$url"
+    [ "$status" -eq 0 ]
+    [ "$(value 's["answered"], s["bytes_sent"] < 9999')" = "(1, True)" ]
+}
+
+# ---- how it tells
+
+@test "runs a command in the middle, and says what came of it and of the requests" {
+    start_server --workers 1
+    client --rate 300 --duration 2 --during "kill -HUP $server_pid; exit 3" "$url"
+    ends 1 '^during: kill -HUP .*: exit status 3, no requests lost$'
+    ends 1 '^[56][0-9][0-9] answered, 0 refused, 0 reset, 0 timed out, 0 malformed, 0 cut short, 0 failed'
+}
+
+@test "tells that a command cost requests" {
+    start_server
+    client --rate 50 --duration 3 --during "kill -TERM $server_pid" "$url"
+    ends 1 '^during: .*: exit status 0, [1-9][0-9]* requests lost'
+    ends_well
+}
+
+@test "draws how far it is on a terminal" {
+    start_server
+    run "$PYTHON" "$BATS_TEST_DIRNAME/on_terminal.py" "$PYTHON" "$CLIENT" --duration 0.5 --rate 100 "$url"
+    grep -q '\[##* *\] [0-9]* done, [0-9,]*/s, 0 errors' <<<"$output"
+}
+
+@test "prints the summary of a load so far on Ctrl-C" {
+    start_fake --answer "$ok" --then hold
+    "$PYTHON" "$CLIENT" --processes 1 --connections 1 --requests 2 "$url" >"$BATS_TEST_TMPDIR/summary" 3>&- &
+    client_pid=$!
+    eventually grep -q GET "$stderr"
+    kill -INT "$client_pid"
+    code=0; wait_for "$client_pid" || code=$?
+    [ "$code" -eq 130 ]
+    grep -q '^[01] answered, 0 refused' "$BATS_TEST_TMPDIR/summary"
+}
+
+@test "says in one line what is wrong with the options of a load" {
+    for bad in --requests=0 --rate=0 --duration=-1 --expect=2xx --slow=x --slow=both:1 --method=A/B --method=CONNECT \
+        --header=novalue --header=$'A:\nb' --pipeline=0 --abort-after=-1 --data-file=/no/such "--max-conns=2 --rate=3" \
+        "--half-close https://127.0.0.1/" http:/x; do
+        # shellcheck disable=SC2086
+        IFS=' ' client $bad
+        [ "$status" -eq 2 ] && [ "${#lines[@]}" -eq 1 ] || { echo "$bad: $status, $output" && return 1; }
+    done
+}
