@@ -3,16 +3,19 @@ PYTHON ?= python3
 TOOLS_PYTHON ?= $(shell test/tools python)
 export PYTHON
 
-.PHONY: help run test lint fuzz mutants bench clean
+.PHONY: help run test test-apps lint fuzz mutants bench clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s%s\n", $$1, $$2 }' Makefile
 
 run: ## serve the page on port 8888; ARGS="--app module:app" serves an application
 	$(PYTHON) webserver.py $(ARGS)
 
 test: ## run the tests; FILES="test/life.bats", FILTER="TERM" and PYTHON=python3.8 choose
 	@test/run $(FILES)
+
+test-apps: ## run Flask, Django, Bottle, nginx and HAProxy with the server; FILES, FILTER and PYTHON as above
+	@python=$$(test/tools apps) && PYTHON="$$python" test/run $(or $(FILES),test/real/*.bats)
 
 lint: ## run ruff, mypy and shellcheck
 	@test/lint
@@ -27,4 +30,4 @@ bench: ## compare with other servers, in 12 minutes; BENCH="hello flask", ROUNDS
 	@$(PYTHON) test/bench.py
 
 clean: ## remove the tools and what they and Python left behind
-	rm -rf .tools .mypy_cache .ruff_cache __pycache__ test/__pycache__ test/apps/__pycache__
+	rm -rf .tools .mypy_cache .ruff_cache __pycache__ test/__pycache__ test/apps/__pycache__ test/real/__pycache__ test/real/apps/__pycache__

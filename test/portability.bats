@@ -7,7 +7,7 @@ load test_helper
 # Lines of shell, without comments and the names of tests.
 shell() {
     cd "$repository" || return
-    grep -n '' .ci/run test/lint test/run test/tools test/*.bash test/*.bats |
+    grep -n '' .ci/run test/lint test/run test/tools test/*.bash test/*.bats test/real/*.bash test/real/*.bats |
         grep -v -E '^[^:]*:[0-9]*:[[:space:]]*(#|@test )'
 }
 
@@ -88,7 +88,7 @@ end='([^A-Za-z0-9_]|$)'
     targets=$(sed -n 's/^\([a-z][a-z-]*\):.*/\1/p' "$repository/Makefile" | sort)
     phony=$(sed -n 's/^\.PHONY: *//p' "$repository/Makefile" | tr ' ' '\n' | sort)
     [ "$targets" = "$phony" ]
-    for target in run test lint mutants clean help; do echo "$phony" | grep -q -x "$target" || false; done
+    for target in run test test-apps lint mutants clean help; do echo "$phony" | grep -q -x "$target" || false; done
 }
 
 @test "the files of pinned tools name no place to fetch from" {

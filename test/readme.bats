@@ -103,6 +103,6 @@ cited() {
 }
 
 @test "has the make targets that its README names, and no others" {
-    diff <(grep -o -E '(^    |`)([A-Z]+=[^ ]+ )?make [a-z]+' "$repository/README.md" | awk '{ print $NF }' | sort -u) \
+    diff <(grep -o -E '(^    |`)([A-Z]+=[^ ]+ )?make [a-z-]+' "$repository/README.md" | awk '{ print $NF }' | sort -u) \
         <(sed -n 's/^\([a-z][a-z-]*\):.*/\1/p' "$repository/Makefile" | sort -u)
 }
