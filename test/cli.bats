@@ -42,6 +42,12 @@ sleeps() {
     ps -o stat= -p "$1" | grep -q '^S'
 }
 
+# interrupt PID  sends INT; again after a while, for one that comes just before a system call is heeded after it.
+interrupt() {
+    kill -INT "$1"
+    read -r -t 2 <>"$LATCH.never" || ! kill -0 "$1" 2>/dev/null || kill -INT "$1" 2>/dev/null || true
+}
+
 # breaks PATTERN MODULE:APP  ends with status 1, and with a traceback that matches the pattern.
 breaks() {
     run ends "$2"
@@ -313,9 +319,10 @@ connected = [socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1) for _ 
     set -m
     (cd "$BATS_TEST_DIRNAME/apps" && exec "$PYTHON" "$WEBSERVER" --bind 127.0.0.1:0 latch_at_import:app) >"$out" 2>"$err" 3>&- 4>&- & pid=$!
     set +m
+    mkfifo "$LATCH.never"
     eventually test -s "$LATCH.arrived"
     eventually sleeps "$pid" # what comes just before it reads is heeded when it has read
-    kill -INT "$pid"
+    interrupt "$pid"
     wait_for "$pid" || [ "$?" -ne 137 ]
     [ ! -s "$err" ]
 }
