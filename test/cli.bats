@@ -45,7 +45,7 @@ sleeps() {
 # interrupt PID  sends INT; again after a while, for one that comes just before a system call is heeded after it.
 interrupt() {
     kill -INT "$1"
-    read -r -t 2 <>"$LATCH.never" || ! kill -0 "$1" 2>/dev/null || kill -INT "$1" 2>/dev/null || true
+    read -r -t 2 <>"$LATCH.never" || kill -INT "$1" 2>/dev/null || true
 }
 
 # breaks PATTERN MODULE:APP  ends with status 1, and with a traceback that matches the pattern.

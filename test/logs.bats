@@ -523,7 +523,7 @@ start_shown() {
     eventually waits
     : >"$stderr"
     kill -USR1 "$server_pid"
-    eventually said 1 ' in wait$'
+    eventually grep -q ' in wait$' "$stderr" # and those for which `waits` asked, perhaps
     said 1 "child $(children "$server_pid") is silent for [0-9.]+ s: 127\.0\.0\.1"
 }
 
