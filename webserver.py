@@ -1674,7 +1674,7 @@ class Listener:
         self.bind = bind
         self.name = name
         self.file = file
-        self.path = os.path.abspath(bind[len("unix:") :])
+        self.path = bind[len("unix:") :]
         address = sock.getsockname()
         self.unix = sock.family not in (socket.AF_INET, socket.AF_INET6)
         self.where = f"unix:{address}" if self.unix else f"port {address[1]}"
@@ -3442,6 +3442,11 @@ def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
         raise UsageError(f"--access-log-format: combined or json, not {found.access_log_format}")
     if found.certfile is None and (found.keyfile, found.ca_certs) != (None, None):
         raise UsageError("--keyfile, --ca-certs: for --certfile only")
+    for name in ("access_log", "certfile", "keyfile", "ca_certs"):  # the application may change the folder
+        if getattr(found, name) not in (None, "", "-"):
+            setattr(found, name, os.path.abspath(getattr(found, name)))
+    files = {bind: "unix:" + os.path.abspath(bind[5:]) for bind in found.bind if re.match("unix:.", bind)}
+    found.bind = [files.get(bind, bind) for bind in found.bind]
     try:
         found.trust = Trust(found.forwarded_allow_ips)
     except ValueError as error:

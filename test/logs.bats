@@ -102,7 +102,7 @@ bytes() {
     eventually lines 2
     "$PYTHON" - "$log" <<'END'
 import json, re, sys
-first, second = map(json.loads, open(sys.argv[1]))
+first, second = sorted(map(json.loads, open(sys.argv[1])), key=lambda line: line["request"])
 assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", first.pop("time")), first
 assert 0 < first.pop("microseconds") < 10**7, first
 assert first.pop("user_agent") == 'a "b" \\.' and first.pop("referer") == "\\é".encode().decode("latin-1"), first
