@@ -1269,7 +1269,7 @@ MUTANTS = [
            ("listen", 're.fullmatch("fd://[0-9]{1,9}", bind)', "False")),
     Mutant("inherited-file-removed", "a file is removed that came with a descriptor",
            "listeners: descriptors beside; listeners: what systemd has opened, also",
-           ("Listener.__init__", "self.path = os.path.abspath(bind[len(\"unix:\") :])",
+           ("Listener.__init__", "self.path = bind[len(\"unix:\") :]",
             "self.path = str(sock.getsockname())\n        self.file = file or identity(self.path)")),
     Mutant("any-socket", "a descriptor that does not listen is taken",
            "listeners: or no listening socket",
