@@ -156,7 +156,8 @@ VALUE = r"[\t\x20-\x7e\x80-\xff]*"  # field-value with its OWS; obs-text is kept
 TARGET = r"[\x21\x22\x24-\x7e]+"  # visible ASCII; a fragment is never sent (RFC 9112 3.2)
 AUTHORITY = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]+)(?::[0-9]*)?"  # no userinfo
 
-HEAD = re.compile(rf"({TOKEN}) ({TARGET}) HTTP/1\.([0-9])\r\n((?:{TOKEN}:{VALUE}\r\n)*)\r\n")
+REQUEST_LINE = re.compile(rf"({TOKEN}) ({TARGET}) HTTP/1\.([0-9])")
+FIELD_LINE = re.compile(rf"({TOKEN}):({VALUE})")
 OPENING = re.compile(rf"{TOKEN} {TARGET} HTTP/1\.[0-9]\r\n(?:{TOKEN}:{VALUE}\r\n)*".encode("latin-1"))
 LINES = re.compile(rf"(?:{TOKEN}:{VALUE}\r\n)*".encode("latin-1"))
 TRAILER_LINE = re.compile(rf"(?:{TOKEN}:{VALUE})?\r\n".encode("latin-1"))
@@ -473,10 +474,11 @@ class Request:
     def __init__(self, head: bytes, environ: Environ, limits: Limits) -> None:
         """Add to `environ` what `head` says. Raises HTTPError for a head that breaks a rule."""
         text = head.decode("latin-1")
-        match = HEAD.fullmatch(text)
+        first, *lines = text[:-4].split("\r\n")
+        match = REQUEST_LINE.fullmatch(first)
         if not match:
             raise fault(text)
-        self.method, target, minor, section = match.groups()
+        self.method, target, minor = match.groups()
         self.minor = int(minor)
         self.line = head[: head.index(b"\r")]
         if len(self.line) > limits.request_line_bytes:
@@ -488,7 +490,14 @@ class Request:
         environ["SERVER_PROTOCOL"] = "HTTP/1.1" if self.minor else "HTTP/1.0"
         # Keys that each exchange sets: a copy with room for them is a fast one.
         environ["REMOTE_ADDR"] = environ["REMOTE_PORT"] = environ["wsgi.input"] = None
-        self.add_fields(section.split("\r\n")[:-1], limits)
+        if len(lines) > limits.fields:
+            raise excess(431, "a header section", limits.fields, "field lines")
+        if len(head) > limits.field_line_bytes < max(map(len, lines), default=0):
+            raise excess(431, "a field line", limits.field_line_bytes)
+        try:
+            self.add_fields(lines)
+        except ValueError:
+            raise fault(text) from None
         self.place(target)
         self.frame(limits)
         options = members(environ.get("HTTP_CONNECTION", ""))
@@ -507,27 +516,27 @@ class Request:
             body.seek(0)
         return environ
 
-    def add_fields(self, lines: List[str], limits: Limits) -> None:
-        """Add the field lines to the environ, repeated ones joined in order (RFC 9110 5.3)."""
-        environ = self.environ
-        if len(lines) > limits.fields:
-            raise excess(431, "a header section", limits.fields, "field lines")
-        for line in lines:
-            if len(line) > limits.field_line_bytes:
-                raise excess(431, "a field line", limits.field_line_bytes)
-            key, value = read_field(line)
-            if key in environ:
-                if key in SINGULAR:
-                    name = line.partition(":")[0]
-                    raise HTTPError(400, "this field stands once in a request (RFC 9110 5.3)", name)
-                value = environ[key] + ("; " if key == "HTTP_COOKIE" else ", ") + value
-            if key:
-                environ[key] = value
+    def add_fields(self, lines: List[str]) -> None:
+        """Add the field lines to the environ, repeated ones joined in order (RFC 9110 5.3). Raises ValueError
+        for what is no field line, HTTPError."""
+        pairs = [*map(read_field, lines)]
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
+            fields.clear()
+            for line, (key, value) in zip(lines, pairs):
+                if key in fields:
+                    if key in SINGULAR:
+                        name = line.partition(":")[0]
+                        raise HTTPError(400, "this field stands once in a request (RFC 9110 5.3)", name)
+                    value = fields[key] + ("; " if key == "HTTP_COOKIE" else ", ") + value
+                fields[key] = value
+        fields.pop("", None)
+        self.environ.update(fields)
 
     def place(self, target: str) -> None:
         """Read the four forms of a request-target, and Host beside them (RFC 9112 3.2)."""
         environ, method = self.environ, self.method
-        absolute = ABSOLUTE.fullmatch(target)
+        absolute = None if target[0] == "/" else ABSOLUTE.fullmatch(target)
         if absolute and absolute[1].lower() != environ["wsgi.url_scheme"]:
             absolute = None
         if self.minor and "HTTP_HOST" not in environ:
@@ -598,7 +607,7 @@ class Request:
             if not self.minor:
                 raise HTTPError(400, "HTTP/1.0 has no Transfer-Encoding (RFC 9112 6.1)")
             if coding.lower() != "chunked":
-                status = 400 if {*members(coding)} <= {"chunked", ""} else 501
+                status = 400 if members(coding) <= {"chunked", ""} else 501
                 raise HTTPError(status, "the one coding is chunked, once (RFC 9112 6.1)", coding)
         if not DIGITS.fullmatch(length):
             raise HTTPError(400, "Content-Length is digits alone (RFC 9110 8.6)", length)
@@ -608,7 +617,7 @@ class Request:
         self.length = int(digits)
         self.framing = self.chunked or self.length > 0
         expect = environ.get("HTTP_EXPECT", "").lower() if self.minor else ""
-        if not {*members(expect)} <= {"", "100-continue"}:
+        if not members(expect) <= {"", "100-continue"}:
             raise HTTPError(417, "the one expectation is 100-continue (RFC 9110 10.1.1)", expect)
         self.continues = bool(expect)
 
@@ -659,6 +668,7 @@ class Trust:
         return any(ipaddress.ip_address(address) in network for network in self.networks)
 
 
+@functools.lru_cache(maxsize=Limits.remembered_fields)
 def is_authority(text: str) -> bool:
     """Return whether `text` is a host and perhaps a port (RFC 3986 3.2)."""
     match = HOST.fullmatch(text)
@@ -668,16 +678,20 @@ def is_authority(text: str) -> bool:
         return False
 
 
-def members(value: str) -> List[str]:
+@functools.lru_cache(maxsize=Limits.remembered_fields)
+def members(value: str) -> Set[str]:
     """Return the members of a list-based field value, in lower case (RFC 9110 5.6.1)."""
-    return [member.strip(" \t") for member in value.lower().split(",")]
+    return {member.strip(" \t") for member in value.lower().split(",")}
 
 
 @functools.lru_cache(maxsize=Limits.remembered_fields)
 def read_field(line: str) -> Tuple[str, str]:
     """Return the environ's key for a field line, and its value. The key is "" for a field that must not reach
-    it: a name with an underscore would pass for another, and Proxy for a setting (httpoxy)."""
-    name, _, value = line.partition(":")
+    it: a name with an underscore would pass for another, and Proxy for a setting (httpoxy). Raises ValueError."""
+    match = FIELD_LINE.fullmatch(line)
+    if not match:
+        raise ValueError
+    name, value = match.groups()
     key = name.upper().replace("-", "_")
     if "_" in name or key == "PROXY":
         key = ""
