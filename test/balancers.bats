@@ -41,39 +41,14 @@ nobody_notices() {
 
 # write_nginx [NUMBER]  writes the configuration, with that server marked as down.
 write_nginx() {
-    local down=("" "" "")
-    [ -z "${1-}" ] || down[$1]=" down"
-    cat >"$BATS_TEST_TMPDIR/nginx.conf" <<END
-daemon off;
-pid $BATS_TEST_TMPDIR/nginx.pid;
-error_log $BATS_TEST_TMPDIR/nginx.log;
-events {}
-http {
-    access_log off;
-    client_body_temp_path $BATS_TEST_TMPDIR/body;
-    proxy_temp_path $BATS_TEST_TMPDIR/proxy;
-    fastcgi_temp_path $BATS_TEST_TMPDIR/fastcgi;
-    uwsgi_temp_path $BATS_TEST_TMPDIR/uwsgi;
-    scgi_temp_path $BATS_TEST_TMPDIR/scgi;
-    keepalive_timeout 0;
-    upstream servers {
-        server 127.0.0.1:${ports[0]} max_fails=1 fail_timeout=1s${down[0]};
-        server 127.0.0.1:${ports[1]} max_fails=1 fail_timeout=1s${down[1]};
-        server 127.0.0.1:${ports[2]} max_fails=1 fail_timeout=1s${down[2]};
-        keepalive 8;
-        keepalive_timeout 500ms;
-    }
-    server {
-        listen 127.0.0.1:$front;
-        location / {
-            proxy_pass http://servers;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_next_upstream error timeout;
-        }
-    }
-}
-END
+    local number down servers=
+    for number in 0 1 2; do
+        [ "${1-}" = "$number" ] && down=" down" || down=
+        servers="$servers server 127.0.0.1:${ports[$number]} max_fails=1 fail_timeout=1s$down;"
+    done
+    nginx_configuration "keepalive_timeout 0; proxy_next_upstream error timeout;" |
+        sed "s/server 127.0.0.1:8888;/$servers/; s/listen 80;/listen 127.0.0.1:$front;/; s/keepalive_timeout 4s;/keepalive_timeout 500ms;/" \
+            >"$BATS_TEST_TMPDIR/nginx.conf"
 }
 
 # nginx looks after no server: it learns by a reload that one goes, within --drain-delay, and until then asks on kept
@@ -103,28 +78,8 @@ END
     is_up() { [ "$(grep -c 'is UP' "$BATS_TEST_TMPDIR/haproxy.log")" -gt "$1" ]; }
     takes_in() { eventually is_up "$1"; }
     start_three
-    cat >"$BATS_TEST_TMPDIR/haproxy.cfg" <<END
-defaults
-    mode http
-    "timeout" connect 1s
-    "timeout" client 10s
-    "timeout" server 10s
-    option redispatch 1
-    retries 3
-frontend front
-    bind 127.0.0.1:$front
-    default_backend servers
-backend servers
-    option tcp-check
-    tcp-check connect
-    tcp-check send "GET / HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n"
-    tcp-check expect string "HTTP/1.1 200"
-    tcp-check expect min-recv 99 ! string "Connection: close"
-    default-server check inter 100ms fall 1 rise 1
-    server zero 127.0.0.1:${ports[0]}
-    server one 127.0.0.1:${ports[1]}
-    server two 127.0.0.1:${ports[2]}
-END
+    recipe haproxy | sed "s/:80$/127.0.0.1:$front/; s/:8001/:${ports[0]}/; s/:8002/:${ports[1]}/; s/:8003/:${ports[2]}/" \
+        >"$BATS_TEST_TMPDIR/haproxy.cfg"
     haproxy -db -f "$BATS_TEST_TMPDIR/haproxy.cfg" >"$BATS_TEST_TMPDIR/haproxy.log" 2>&1 3>&- 4>&- & balancer=$!
     nobody_notices
     [ "$(grep -c 'is DOWN.*Connection: close' "$BATS_TEST_TMPDIR/haproxy.log")" -eq 3 ]

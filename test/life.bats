@@ -23,15 +23,6 @@ gone() {
     ps -A -o pid=,stat= | awk -v pids="${pids//$'\n'/ }" 'index(pids, " " $1 " ") && $2 !~ /^Z/ { found = 1 } END { exit found }'
 }
 
-# A launcher that makes the server the first process of a new pid namespace.
-as_first_process() {
-    for launch in "--pid" "--user --map-root-user --pid"; do
-        read -r -a launch <<<"unshare $launch --fork --mount-proc"
-        if "${launch[@]}" true; then return; fi
-    done
-    skip "unshare may make no pid namespace here"
-}
-
 # Prints how often the server's processes have gone to sleep so far.
 naps() {
     for process in "$server_pid" $(children "$server_pid"); do awk '/^voluntary_ctxt_switches/ { print $2 }' "/proc/$process/status"; done

@@ -69,6 +69,31 @@ cited() {
     [ "$(first_command 3 | xargs)" = "make test" ]
 }
 
+@test "runs by each command of the README" {
+    cp "$BATS_TEST_DIRNAME/apps/echo.py" "$BATS_TEST_TMPDIR/module.py"
+    start_server
+    sed -n -E 's/ *#.*//; s/^    (python3 )/\1/p' "$repository/README.md" | sort -u >"$BATS_TEST_TMPDIR/commands"
+    [ "$(grep -c . "$BATS_TEST_TMPDIR/commands")" -ge 4 ]
+    cd "$BATS_TEST_TMPDIR"
+    while read -r line; do
+        read -r -a words <<<"${line//http:\/\/localhost:8888/$url}"
+        case ${words[1]} in
+            webserver.py) words=("$WEBSERVER" "${words[@]:2}" --bind 127.0.0.1:0 --check-config) ;;
+            *) words=("$repository/${words[1]}" "${words[@]:2}") ;;
+        esac
+        run "$PYTHON" "${words[@]}" </dev/null
+        [ "$status" -eq 0 ] || { echo "$line: $output" && false; }
+    done <"$BATS_TEST_TMPDIR/commands"
+}
+
+# --no-cache-dir is pip's.
+@test "has every option that the README names anywhere" {
+    grep -o -E -e '--[a-z][a-z-]*' "$repository/README.md" | sort -u >"$BATS_TEST_TMPDIR/named"
+    { "$PYTHON" "$WEBSERVER" --help && "$PYTHON" "$CLIENT" --help; } | grep -o -E -e '--[a-z][a-z-]*' >"$BATS_TEST_TMPDIR/there"
+    run grep -v -x -F -e --no-cache-dir -f "$BATS_TEST_TMPDIR/there" "$BATS_TEST_TMPDIR/named"
+    [ "$output" = "" ]
+}
+
 @test "serves from a copy in an empty folder, with nothing installed" {
     mkdir "$BATS_TEST_TMPDIR/empty"
     cp "$WEBSERVER" "$BATS_TEST_TMPDIR/empty/webserver.py"

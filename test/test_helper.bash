@@ -270,3 +270,27 @@ body_is() {
 has() {
     grep -a -q -i -x -F -e "$1" <<<"$head" || { echo "$head" && return 1; }
 }
+
+# A launcher that makes the server the first process of a new pid namespace.
+as_first_process() {
+    for launch in "--pid" "--user --map-root-user --pid"; do
+        read -r -a launch <<<"unshare $launch --fork --mount-proc"
+        if "${launch[@]}" true; then return; fi
+    done
+    skip "unshare may make no pid namespace here"
+}
+
+# recipe KIND  prints the block of the README that is of this kind.
+recipe() {
+    awk -v fence="\`\`\`$1" '$0 == "```" { inside = 0 } inside { print } $0 == fence { inside = 1 }' "$repository/README.md"
+}
+
+# nginx_configuration [LINES]  prints that of the README, within what makes it a whole one, and with more LINES.
+nginx_configuration() {
+    local kind
+    echo "daemon off; pid $BATS_TEST_TMPDIR/nginx.pid; error_log $BATS_TEST_TMPDIR/nginx.log; events {} http { access_log off;"
+    for kind in client_body proxy fastcgi uwsgi scgi; do echo "${kind}_temp_path $BATS_TEST_TMPDIR/$kind;"; done
+    echo "${1-}"
+    recipe nginx
+    echo "}"
+}
