@@ -71,7 +71,7 @@ value() {
     [ "${words[*]:0:2}" = "python webserver.py" ]
     [ "${words[*]:4:1}" = --bind ]
     as_written "$folder" "$PYTHON" "${words[@]:1:4}" 127.0.0.1:0
-    for setting in $(sed -n 's/^ENV //p' "$BATS_TEST_TMPDIR/Dockerfile"); do export "${setting?}"; done
+    while read -r setting; do export "${setting?}"; done < <(sed -n 's/^ENV //p' "$BATS_TEST_TMPDIR/Dockerfile")
     start_server
     first=$(children "$server_pid")
     curl -sf -m 10 "$url" >"$answer"
