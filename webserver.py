@@ -687,7 +687,8 @@ def members(value: str) -> Set[str]:
 @functools.lru_cache(maxsize=Limits.remembered_fields)
 def read_field(line: str) -> Tuple[str, str]:
     """Return the environ's key for a field line, and its value. The key is "" for a field that must not reach
-    it: a name with an underscore would pass for another, and Proxy for a setting (httpoxy). Raises ValueError."""
+    it: a name with an underscore would pass for another, and Proxy for a setting (httpoxy). Raises ValueError
+    for what is no field line."""
     match = FIELD_LINE.fullmatch(line)
     if not match:
         raise ValueError
@@ -1679,10 +1680,12 @@ class Listener:
     def __init__(self, sock: socket.socket, bind: str, name: str = "", file: Any = None) -> None:
         """`bind` is what asked for it, `name` the server's, `file` the identity of a file that is ours."""
         sock.setblocking(False)
+        # Connections inherit these. Without the second a slow reader's socket takes megabytes at once, and then
+        # nothing for minutes.
         for option, value in (("TCP_NODELAY", 1), ("TCP_NOTSENT_LOWAT", Limits.unsent_bytes)):
-            try:  # connections inherit these; without the second a slow reader's socket takes megabytes
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)  # at once, and then
-            except (AttributeError, OSError):  # nothing for minutes. Not everywhere, and not of AF_UNIX
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+            except (AttributeError, OSError):  # not everywhere, and not of AF_UNIX
                 pass
         self.sock = sock
         self.bind = bind
