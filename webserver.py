@@ -1680,7 +1680,7 @@ class Listener:
     def __init__(self, sock: socket.socket, bind: str, name: str = "", file: Any = None) -> None:
         """`bind` is what asked for it, `name` the server's, `file` the identity of a file that is ours."""
         sock.setblocking(False)
-        # Connections inherit these. Without the second a slow reader's socket takes megabytes at once, and then
+        # Connections inherit these. Without the second a slow reader's socket takes megabytes at once, then
         # nothing for minutes.
         for option, value in (("TCP_NODELAY", 1), ("TCP_NOTSENT_LOWAT", Limits.unsent_bytes)):
             try:
@@ -2673,24 +2673,25 @@ class Crew:
         host.weigh(0)
         if settings.threads > 1:
             host.start_threads(settings.threads)
-
-        def told(_ready: bool) -> None:
-            word = hear(channel)
-            if word == b"p":
-                host.part_soon()
-                return
-            if not word:
-                loop.forget(channel.fileno())
-                # Where the parent is dead, nobody else is left to cut what is under way.
-                signal.alarm(math.ceil(site.limits.graceful_timeout_s) + 1)
-            host.leave(not word)
-
-        loop.on(channel.fileno(), READ, told)
+        loop.on(channel.fileno(), READ, functools.partial(self.heed_parent, host, channel))
         if self.parting:
             host.part_soon()
         tell(channel, b"r")
         host.listen()
         loop.run()
+
+    def heed_parent(self, host: Host, channel: socket.socket, _ready: bool) -> None:
+        """Heed what a worker is told: to close each connection after its next response, to leave with that, or
+        to leave at once."""
+        word = hear(channel)
+        if word == b"p":
+            host.part_soon()
+            return
+        if not word:
+            host.loop.forget(channel.fileno())
+            # Where the parent is dead, nobody else is left to cut what is under way.
+            signal.alarm(math.ceil(host.limits.graceful_timeout_s) + 1)
+        host.leave(at_once=not word)
 
     def hear(self, hand: Hand, _ready: bool) -> None:
         """Heed a worker: it is ready, or it has served its share."""
@@ -2829,8 +2830,20 @@ class Start:
         os.chdir(self.directory)
         os.execve(sys.executable, self.command, {**self.environ, self.HANDED: json.dumps(handed)})
 
+    def heed_failure(self, error: Exception) -> bool:
+        """Have the files watched that led to a failure of the application to load. Where it broke after it
+        was tried, wait for the next HUP, or for the end; return whether that has come."""
+        if self.report not in ("", "-"):
+            tell_names(int(self.report), imported(error))
+        if self.watcher:
+            self.watcher.names |= imported(error)
+        if self.handed["listeners"]:
+            sys.excepthook(type(error), error, error.__traceback__)
+            self.try_again()
+        return bool(self.handed["listeners"])
+
     def try_again(self) -> None:
-        """Where the code broke after it was tried: leave what is handed over, and wait for the next HUP."""
+        """Leave what is handed over, and wait for the next HUP, or for the end."""
         say("the new code cannot start: what is from before goes on, and others wait for the next HUP")
         if self.watcher:
             self.watcher.broken = True
@@ -3497,8 +3510,9 @@ def check_workers(found: Any) -> None:
         raise UsageError("--timeout: not with --no-fork")
 
 
-def make_site(found: Any, limits: Limits, app: Any) -> Site:
-    """Return what all conversations share, as the command line has it. Raises UsageError."""
+def make_site(found: Any, limits: Limits, app: Any, checks: bool) -> Site:
+    """Return what all conversations share, as the command line has it; who `checks` leaves no log that was
+    not there. Raises UsageError."""
     one = 1 if found.no_fork else limits.max_children
     # As many workers again while the old ones leave.
     slots = (2 * found.workers + 2) * found.threads if found.workers else one
@@ -3509,8 +3523,11 @@ def make_site(found: Any, limits: Limits, app: Any) -> Site:
         site.tls = tls_context(found.certfile, found.keyfile, found.ca_certs)
         site.environ["wsgi.url_scheme"] = "https"
     if found.access_log or sys.stderr.isatty():
+        new = checks and found.access_log not in (None, "-") and not os.path.exists(found.access_log)
         try:
             site.log = AccessLog(found.access_log or "-", found.access_log_format == "json")
+            if new:
+                os.unlink(found.access_log)
         except OSError as error:
             raise UsageError(f"--access-log: cannot write {found.access_log}: {error.strerror}") from None
     return site
@@ -3521,7 +3538,7 @@ def start(arguments: Optional[Sequence[str]], app: Any = None) -> int:
     UsageError, and whatever the application's own module raises."""
     origin = Start()
     found, limits = parse_arguments(arguments)
-    checks = found.check_config or origin.report
+    checks = bool(found.check_config or origin.report)
     if not found.no_fork and not hasattr(os, "fork"):
         raise UsageError("this platform has no fork: use --no-fork")
     if found.reload and not checks:
@@ -3530,23 +3547,14 @@ def start(arguments: Optional[Sequence[str]], app: Any = None) -> int:
     try:
         app = found.load() if checks or not found.no_preload else None
     except Exception as error:
-        if origin.report not in ("", "-"):
-            tell_names(int(origin.report), imported(error))
-        if origin.watcher:
-            origin.watcher.names |= imported(error)
-        if not origin.handed["listeners"]:
+        if not origin.heed_failure(error):
             raise
-        sys.excepthook(type(error), error, error.__traceback__)
-        origin.try_again()
         return 0
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # said below
     threads = sys.modules.get("threading")
     if threads and threads.active_count() > 1 and not found.no_fork:
         say("the application started threads at import: they do not exist in the children that serve")
-    log = found.access_log if checks and not os.path.exists(found.access_log or "-") else None
-    site = make_site(found, limits, app)
-    if log and os.path.exists(log):  # it was made to see whether it can be
-        os.unlink(log)
+    site = make_site(found, limits, app, checks)
     if origin.report:  # for the server that has the listeners; and by a program that calls serve(), perhaps
         os._exit(0)
     listeners = origin.listen(found.bind or binds_of(os.environ), limits.backlog)
