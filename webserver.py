@@ -30,8 +30,8 @@ On HUP the parent executes the program again, in its own process: the new image 
 listeners, and leaves the old one's children, its Elders, to finish what they have.
 
 Rooms: limits, errors, grammar, transport, request, body, environ, response, conversation,
-loop, scoreboard, listener, hosting, processes, command line. Each does one thing, in the
-words of the RFCs 9110 and 9112 and of PEP 3333.
+loop, scoreboard, listener, hosting, children, workers, restart, parent, command line. Each
+does one thing, in the words of the RFCs 9110 and 9112 and of PEP 3333.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 __version__ = "1.0"
 
 
-# ---- limits: every number, its unit in its name, its reason beside it -----------------------
+# ---- limits: every number, its unit in its name, its reason beside it -------------------------
 
 
 class Limits:
@@ -118,7 +118,7 @@ class Limits:
     remembered_bytes = 2048  # the longest head among them; browsers send 1000
 
 
-# ---- errors: what ends an exchange, a connection or the program ------------------------------
+# ---- errors: what ends an exchange, a connection or the program -------------------------------
 
 
 class HTTPError(Exception):
@@ -149,7 +149,7 @@ REASONS.update({414: "URI Too Long", 417: "Expectation Failed", 431: "Request He
 REASONS.update({500: "Internal Server Error", 501: "Not Implemented", 505: "HTTP Version Not Supported"})
 
 
-# ---- grammar: RFC 9110, RFC 9112 and RFC 3986 as regular expressions -------------------------
+# ---- grammar: RFC 9110, RFC 9112 and RFC 3986 as regular expressions --------------------------
 
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 VALUE = r"[\t\x20-\x7e\x80-\xff]*"  # field-value with its OWS; obs-text is kept as latin-1
@@ -209,7 +209,7 @@ def fault(head: str) -> HTTPError:
     return HTTPError(400, "this is not a request (RFC 9112 2.1)", head)
 
 
-# ---- transport: the socket, tried first and waited for by yielding ---------------------------
+# ---- transport: the socket, tried first and waited for by yielding ----------------------------
 
 # What a conversation waits for, in the order in which they give way when others have to wait.
 IDLE, SILENT, HEADING, BODY, WRITING, CALL = 1, 2, 3, 4, 5, 6
@@ -463,7 +463,7 @@ def tls_context(certfile: str, keyfile: Optional[str], ca_certs: Optional[str]) 
     return context
 
 
-# ---- request: from bytes to a head that has one reading --------------------------------------
+# ---- request: from bytes to a head that has one reading ---------------------------------------
 
 SINGULAR = ("HTTP_HOST", "CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_TRANSFER_ENCODING", "HTTP_AUTHORIZATION")
 
@@ -779,7 +779,7 @@ def parse(head: bytes, connection: Connection) -> Request:
     return request
 
 
-# ---- body: read whole before the application is called, by either framing --------------------
+# ---- body: read whole before the application is called, by either framing ---------------------
 
 
 class Spool:
@@ -891,7 +891,7 @@ class Body:
             self.buffer += yield from self.arrive()
 
 
-# ---- environ: what the application is told (PEP 3333) ----------------------------------------
+# ---- environ: what the application is told (PEP 3333) -----------------------------------------
 
 
 PLAIN_FILES = (io.FileIO, io.BufferedReader, io.BufferedRandom)
@@ -959,7 +959,7 @@ class Site:
         }
 
 
-# ---- response: from what the application says to bytes ---------------------------------------
+# ---- response: from what the application says to bytes ----------------------------------------
 
 
 DAYS = "Mon Tue Wed Thu Fri Sat Sun".split()
@@ -1262,7 +1262,7 @@ class AccessLog:
         return '"' + text.encode("unicode_escape").decode().replace('"', '\\"') + '"'
 
 
-# ---- conversation: a connection from its first byte to its last ------------------------------
+# ---- conversation: a connection from its first byte to its last -------------------------------
 
 
 def converse(connection: Connection) -> Steps[None]:
@@ -1487,7 +1487,7 @@ def advance(conversation: Steps[Any], value: Any, failure: Optional[BaseExceptio
         return None
 
 
-# ---- loop: resumes whoever is ready, or whose deadline has passed ----------------------------
+# ---- loop: resumes whoever is ready, or whose deadline has passed -----------------------------
 
 
 class Wait:
@@ -1584,7 +1584,7 @@ class Loop:
                 self.next = max(earliest, now + self.SCAN_S)
 
 
-# ---- scoreboard: what every child is at, in memory that outlives it --------------------------
+# ---- scoreboard: what every child is at, in memory that outlives it ---------------------------
 
 
 class Scoreboard:
@@ -1665,7 +1665,7 @@ class Slot:
         self.memory, self.lapsed = bytearray(self.at + 1), True
 
 
-# ---- listener: addresses and sockets ---------------------------------------------------------
+# ---- listener: addresses and sockets ----------------------------------------------------------
 
 
 BIND = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]/]*)):([0-9]{1,5})")
@@ -1926,7 +1926,7 @@ class Acceptor:
         self.serve()
 
 
-# ---- hosting: many conversations in one process, in a worker or with --no-fork --------------
+# ---- hosting: many conversations in one process, in a worker or with --no-fork ----------------
 
 
 class Overtime(BaseException):
@@ -2342,12 +2342,8 @@ def make_server(host: str, port: int, app: Application) -> Server:
     return Server(Site(app, Limits()), listen(bind, Limits.backlog))
 
 
-# ---- processes: the parent that forks and reaps, and what its children do --------------------
+# ---- children: a process for each connection --------------------------------------------------
 
-STOPS = (signal.SIGTERM, signal.SIGINT)
-HEEDED = (*STOPS, signal.SIGHUP, signal.SIGUSR1, signal.SIGURG, signal.SIGCHLD)
-STATES = ["", "idle", "silent", "in a head", "in a body", "in a response", "in the application"]
-SIGNALS = {number.value: number.name for number in signal.Signals}
 LIKELY = struct.pack("@ll", 0, int(Limits.likely_s * 1e6))  # a struct timeval
 
 
@@ -2538,6 +2534,9 @@ class Forking(Acceptor):
         return self.closed and not self.parent.children and not self.accepted
 
 
+# ---- workers: processes forked beforehand, and replaced ---------------------------------------
+
+
 def tell(channel: socket.socket, word: bytes) -> None:
     """Send a word of one byte. Who is dead need not hear it."""
     try:
@@ -2681,8 +2680,8 @@ class Crew:
         loop.run()
 
     def heed_parent(self, host: Host, channel: socket.socket, _ready: bool) -> None:
-        """Heed what a worker is told: to close each connection after its next response, to leave with that, or
-        to leave at once."""
+        """Heed what a worker is told: to close each connection after its next response, to leave with that,
+        or to leave at once."""
         word = hear(channel)
         if word == b"p":
             host.part_soon()
@@ -2749,6 +2748,13 @@ class Crew:
         for hand in self.hands.values():
             self.parent.loop.forget(hand.channel.fileno())
             hand.channel.close()
+
+
+# ---- restart: the same command line anew, in this process -------------------------------------
+
+STOPS = (signal.SIGTERM, signal.SIGINT)
+HEEDED = (*STOPS, signal.SIGHUP, signal.SIGUSR1, signal.SIGURG, signal.SIGCHLD)
+SIGNALS = {number.value: number.name for number in signal.Signals}
 
 
 class Start:
@@ -2982,6 +2988,11 @@ class Elders:
             os.close(channel)
         if os.WIFSIGNALED(status):
             say(f"{pid}, from before the restart, was killed by {SIGNALS.get(os.WTERMSIG(status))}")
+
+
+# ---- parent: forks and reaps, and heeds signals -----------------------------------------------
+
+STATES = ["", "idle", "silent", "in a head", "in a body", "in a response", "in the application"]
 
 
 class Parent:
@@ -3320,7 +3331,7 @@ class Parent:
         self.loop.on("watch", NOTHING, self.watch, now + again)
 
 
-# ---- command line: from arguments to a running server ----------------------------------------
+# ---- command line: from arguments to a running server -----------------------------------------
 
 LIMITS = (  # option, attribute of Limits, metavar, help
     ("--max-children", "max_children", "N", "processes at once; further clients wait"),
