@@ -29,9 +29,9 @@ It yields what it needs, and whoever runs it provides that and resumes it:
 On HUP the parent executes the program again, in its own process: the new image takes over the
 listeners, and leaves the old one's children, its Elders, to finish what they have.
 
-Rooms: limits, errors, grammar, transport, request, body, environ, response, conversation,
-loop, scoreboard, listener, hosting, children, workers, restart, parent, command line. Each
-does one thing, in the words of the RFCs 9110 and 9112 and of PEP 3333.
+Rooms: limits, errors, grammar, transport, proxies, request, body, environ, response, log,
+conversation, loop, scoreboard, listener, hosting, children, workers, restart, parent, command
+line. Each does one thing, in the words of the RFCs 9110 and 9112 and of PEP 3333.
 """
 
 from __future__ import annotations
@@ -463,6 +463,54 @@ def tls_context(certfile: str, keyfile: Optional[str], ca_certs: Optional[str]) 
     return context
 
 
+# ---- proxies: whom to believe about a client --------------------------------------------------
+
+FORWARDED = ["HTTP_FORWARDED", *("HTTP_X_FORWARDED_" + name for name in "FOR PROTO HOST PORT PREFIX".split())]
+HOP = re.compile(r"([0-9.]+)(?::([0-9]{1,5}))?|\[([0-9A-Fa-f:.]+)\](?::([0-9]{1,5}))?|([0-9A-Fa-f:.]+)")
+
+
+def unmapped(address: str) -> str:
+    """Return an IPv4 address as such, where IPv6 carries it (RFC 4291 2.5.5.2)."""
+    return address[7:] if address.startswith("::ffff:") and "." in address else address
+
+
+@functools.lru_cache(maxsize=Limits.remembered_fields)
+def canonical(address: str) -> str:
+    """Return an IP address in the one spelling that it has here, "" for what is none."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        return unmapped(socket.inet_ntop(family, socket.inet_pton(family, address)))
+    except OSError:
+        return ""
+
+
+class Trust:
+    """The proxies that are believed: addresses, networks, `unix` for whoever comes by a file, `*` for all."""
+
+    def __init__(self, text: str) -> None:
+        """Raises ValueError for what is none of these."""
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        self.names = {canonical(name) or name for name in names}
+        self.networks: List[Any] = []
+        self.includes = functools.lru_cache(maxsize=Limits.remembered_fields)(self.look_up)
+        for name in self.names:
+            if not canonical(name) and name not in ("unix", "*"):
+                import ipaddress  # takes 5 ms, and only networks need it
+
+                self.networks.append(ipaddress.ip_network(name))
+
+    def look_up(self, address: str) -> bool:
+        """Return whether an address, or `unix`, is trusted."""
+        address = address.partition("%")[0]
+        if address in self.names or "*" in self.names:
+            return True
+        if not self.networks or address == "unix":
+            return False
+        import ipaddress
+
+        return any(ipaddress.ip_address(address) in network for network in self.networks)
+
+
 # ---- request: from bytes to a head that has one reading ---------------------------------------
 
 SINGULAR = ("HTTP_HOST", "CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_TRANSFER_ENCODING", "HTTP_AUTHORIZATION")
@@ -620,52 +668,6 @@ class Request:
         if not members(expect) <= {"", "100-continue"}:
             raise HTTPError(417, "the one expectation is 100-continue (RFC 9110 10.1.1)", expect)
         self.continues = bool(expect)
-
-
-FORWARDED = ["HTTP_FORWARDED", *("HTTP_X_FORWARDED_" + name for name in "FOR PROTO HOST PORT PREFIX".split())]
-HOP = re.compile(r"([0-9.]+)(?::([0-9]{1,5}))?|\[([0-9A-Fa-f:.]+)\](?::([0-9]{1,5}))?|([0-9A-Fa-f:.]+)")
-
-
-def unmapped(address: str) -> str:
-    """Return an IPv4 address as such, where IPv6 carries it (RFC 4291 2.5.5.2)."""
-    return address[7:] if address.startswith("::ffff:") and "." in address else address
-
-
-@functools.lru_cache(maxsize=Limits.remembered_fields)
-def canonical(address: str) -> str:
-    """Return an IP address in the one spelling that it has here, "" for what is none."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        return unmapped(socket.inet_ntop(family, socket.inet_pton(family, address)))
-    except OSError:
-        return ""
-
-
-class Trust:
-    """The proxies that are believed: addresses, networks, `unix` for whoever comes by a file, `*` for all."""
-
-    def __init__(self, text: str) -> None:
-        """Raises ValueError for what is none of these."""
-        names = [name.strip() for name in text.split(",") if name.strip()]
-        self.names = {canonical(name) or name for name in names}
-        self.networks: List[Any] = []
-        self.includes = functools.lru_cache(maxsize=Limits.remembered_fields)(self.look_up)
-        for name in self.names:
-            if not canonical(name) and name not in ("unix", "*"):
-                import ipaddress  # takes 5 ms, and only networks need it
-
-                self.networks.append(ipaddress.ip_network(name))
-
-    def look_up(self, address: str) -> bool:
-        """Return whether an address, or `unix`, is trusted."""
-        address = address.partition("%")[0]
-        if address in self.names or "*" in self.names:
-            return True
-        if not self.networks or address == "unix":
-            return False
-        import ipaddress
-
-        return any(ipaddress.ip_address(address) in network for network in self.networks)
 
 
 @functools.lru_cache(maxsize=Limits.remembered_fields)
@@ -1171,6 +1173,9 @@ class Response:
         return data + b"0\r\n\r\n" if self.chunked else data
 
 
+# ---- log: what is told on stderr, and in the access log ---------------------------------------
+
+
 def say(message: str) -> None:
     """Write one line to stderr, in one write. A stderr that is closed or full stops nothing."""
     try:
@@ -1187,6 +1192,26 @@ def flush_streams() -> None:
             getattr(sys, name).flush()
         except (AttributeError, OSError, ValueError):
             setattr(sys, name, None)
+
+
+def report(head: Union[bytes, bytearray], error: BaseException) -> str:
+    """Show a failure on stderr, below the request-line that met it; return the name that it has there."""
+    line, name = ascii(first_line(head).decode("latin-1"))[1:-1], os.urandom(4).hex()
+    try:
+        import traceback  # takes 10 ms, and healthy applications never need it
+
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip("\n")
+        # What a client has sent may be in it, and forges no line.
+        text = re.sub(r"[^\n\t -~\xa0-\U0010ffff]", lambda match: ascii(match[0])[1:-1], "\n" + text)
+        say(f"{line} failed ({name})" + text.replace("\n", "\n  "))
+    except Exception:  # no memory, stack or descriptor is left to show more
+        say(f"{line} failed ({name}): {type(error).__name__}")
+    return name
+
+
+def first_line(head: Union[bytes, bytearray]) -> bytes:
+    """Return the first line of a head, however it ends."""
+    return bytes(head).splitlines()[0] if head else b""
 
 
 class AccessLog:
@@ -1432,26 +1457,6 @@ def send_spool(response: Response) -> Steps[None]:
         with file:
             for data in iter(functools.partial(file.read, Limits.block_bytes), b""):
                 yield from response.connection.send(data)
-
-
-def report(head: Union[bytes, bytearray], error: BaseException) -> str:
-    """Show a failure on stderr, below the request-line that met it; return the name that it has there."""
-    line, name = ascii(first_line(head).decode("latin-1"))[1:-1], os.urandom(4).hex()
-    try:
-        import traceback  # takes 10 ms, and healthy applications never need it
-
-        text = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip("\n")
-        # What a client has sent may be in it, and forges no line.
-        text = re.sub(r"[^\n\t -~\xa0-\U0010ffff]", lambda match: ascii(match[0])[1:-1], "\n" + text)
-        say(f"{line} failed ({name})" + text.replace("\n", "\n  "))
-    except Exception:  # no memory, stack or descriptor is left to show more
-        say(f"{line} failed ({name}): {type(error).__name__}")
-    return name
-
-
-def first_line(head: Union[bytes, bytearray]) -> bytes:
-    """Return the first line of a head, however it ends."""
-    return bytes(head).splitlines()[0] if head else b""
 
 
 def refuse(connection: Connection, error: HTTPError, head: Union[bytes, bytearray]) -> Steps[None]:
