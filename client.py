@@ -44,8 +44,7 @@ import time
 from argparse import Namespace  # here: what the command line asks for, and what follows from that
 from bisect import bisect_left
 from collections import Counter, deque
-from multiprocessing.connection import Connection as Link
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection as Link, wait
 from typing import Any, Callable, Dict, Generator, Iterator, List, Match
 from typing import NoReturn, Optional, Pattern, Tuple, TypeVar, Union
 
@@ -93,7 +92,7 @@ def show(mark: str, data: bytes) -> None:
 class Connection:
     """One socket after another; `ahead` are the bytes that came and were not yet used."""
 
-    conversation: Steps[None]
+    conversation: Steps[None]  # what is done with it
 
     def __init__(self, asked: Namespace, selector: selectors.BaseSelector) -> None:
         self.asked, self.selector = asked, selector
@@ -165,6 +164,24 @@ class Connection:
         self.sock = None
         self.ahead.clear()
 
+    def collect(self, most: int) -> bytes:
+        """Return what has come, nothing at the end, and add it to `ahead`. Raises OSError."""
+        block: bytes = self.sock.recv(most)
+        self.room -= len(block)
+        self.received += len(block)
+        self.ahead += block
+        if self.asked.debug:
+            show("<", block)
+        return block
+
+    def stirs(self) -> bool:
+        """Return whether a byte or the end has come, without waiting. Raises OSError."""
+        try:
+            self.collect(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        return True
+
     def pace(self, rate: int, most: int) -> Steps[int]:
         """Return how many of `most` bytes may pass now."""
         if not rate:
@@ -192,24 +209,6 @@ class Connection:
                 return False
         return True
 
-    def stirs(self) -> bool:
-        """Return whether a byte, which is then in `ahead`, or the end has come, without waiting."""
-        try:
-            self.take(1)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return False
-        return True
-
-    def take(self, most: int) -> bytes:
-        """Return what has come, nothing at the end, and add it to `ahead`. Raises OSError."""
-        block: bytes = self.sock.recv(most)
-        self.room -= len(block)
-        self.received += len(block)
-        self.ahead += block
-        if self.asked.debug:
-            show("<", block)
-        return block
-
     def receive(self) -> Steps[bytes]:
         """Return what arrives, nothing at the end, and add it to `ahead`. Raises OSError, Failure."""
         if self.room <= 0:
@@ -218,7 +217,7 @@ class Connection:
         most = yield from self.pace(self.asked.slow_read, min(self.room, Limits.block_bytes))
         if not self.asked.tls:  # there bytes may be decrypted already
             yield from self.wait(READ)
-        return (yield from self.attempt(lambda: self.take(most)))
+        return (yield from self.attempt(lambda: self.collect(most)))
 
     def read_through(self, mark: bytes, limit: int, part: str) -> Steps[bytes]:
         """Take the next bytes through `mark`, `limit` at most. Raises OSError, Failure naming the `part`."""
@@ -316,8 +315,8 @@ def skip_chunks(connection: Connection) -> Steps[None]:
 
 # ---- load: what one process asks, all its conversations on one selector ----------------------
 
-SYSTEM = {errno.ECONNREFUSED: "refused", errno.ECONNRESET: "reset", errno.EPIPE: "reset"}
-SYSTEM.update({errno.ENOENT: "refused", errno.ETIMEDOUT: "timed out"})  # ENOENT: no such UNIX socket
+SYSTEM = {errno.ECONNREFUSED: "refused", errno.ENOENT: "refused", errno.ETIMEDOUT: "timed out"}
+SYSTEM.update({errno.ECONNRESET: "reset", errno.EPIPE: "reset", errno.ENOTCONN: "reset"})
 TOTALS = ("bytes_sent", "bytes_received", "cpu_seconds", "cut_by_deadline", "sent_late")
 
 
@@ -459,7 +458,7 @@ class Load:
         connection.dues, connection.deadline = [], NEVER
         connection.close()
 
-    def run(self, lifeline: Link) -> Iterator[Tuple[int, Tally]]:
+    def run(self, lifeline: int) -> Iterator[Tuple[int, Tally]]:
         """Converse until every request has its outcome, the deadline, or the lifeline's end; yield each tick
         and at the end what there is to tell."""
         for connection in self.connections:
@@ -470,7 +469,7 @@ class Load:
             self.listen()
             now = time.monotonic()
             if now >= tick:
-                tick, self.released = now + Limits.tick_s, lifeline.poll()
+                tick, self.released = now + Limits.tick_s, bool(select.select([lifeline], [], [], 0)[0])
                 for connection in self.connections:
                     if connection.wake <= now:
                         connection.resume(True)
@@ -518,7 +517,7 @@ class Load:
 # ---- parent: processes, and what they report -------------------------------------------------
 
 
-def work(asked: Namespace, part: int, started: float, link: Link, lifeline: Link, others: List[Link]) -> None:
+def work(asked: Namespace, part: int, started: float, link: Link, lifeline: int, others: List[Any]) -> None:
     """One process: ask its share, tell what comes of it, and hold what is open until all are done."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     for other in others:
@@ -528,7 +527,7 @@ def work(asked: Namespace, part: int, started: float, link: Link, lifeline: Link
         for news in load.run(lifeline):
             link.send((part, *news))
         link.close()
-        lifeline.poll(None)  # returns at its end
+        os.read(lifeline, 1)  # returns at its end
     except BrokenPipeError:
         pass  # the parent is no more
 
@@ -537,7 +536,8 @@ def run(asked: Namespace) -> Tuple[Tally, Dict[str, Any], bool]:
     """Fork the processes, let all go together when the last is done, wait for each; return what came of the
     requests and of --during, and whether Ctrl-C ended the run."""
     started, lost, fork = time.monotonic(), "the process died", multiprocessing.get_context("fork")
-    lifeline, anchor = fork.Pipe(duplex=False)
+    lifeline, end = os.pipe()
+    anchor = open(end, "wb", buffering=0)  # a file, unlike a number, closes twice unharmed
     signal.signal(signal.SIGINT, lambda *_: anchor.close())  # all go then, and their links end
     links: List[Link] = []
     try:
@@ -577,12 +577,12 @@ def follow(asked: Namespace, started: float, links: List[Link]) -> Tuple[Tally, 
                 tally.add(news)
         took_s, errors = time.monotonic() - started, tally.count(*ERRORS)
         done = tally.count("answered") + errors
-        way = min(1.0, max(done / asked.requests, took_s / asked.until))  # of all: 1
-        if asked.during and not command and way >= 1 / 3:
+        covered = min(1.0, max(done / asked.requests, took_s / asked.until))  # of the load, or of its time
+        if asked.during and not command and covered >= 1 / 3:
             command = subprocess.Popen(asked.during, shell=True, stdout=sys.stderr)
         if bar:
-            shown = f"\r[{'#' * int(30 * way):30}] {done} done, {done / took_s:,.0f}/s, {errors} errors "
-            print(shown, end="" if links else "\r\33[K", file=sys.stderr, flush=True)
+            line = f"\r[{'#' * int(30 * covered):30}] {done} done, {done / took_s:,.0f}/s, {errors} errors "
+            print(line, end="" if links else "\r\33[K", file=sys.stderr, flush=True)
     outlasted = command and command.poll() is not None
     during = {"command": asked.during, "status": command.wait(), "outlasted": outlasted} if command else {}
     return tally, sum(untold.values()), during
