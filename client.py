@@ -118,7 +118,7 @@ class Connection:
 
     def wait(self, events: int, seconds: float = NEVER) -> Steps[None]:
         """Wait for `events`, or `seconds`. Raises Failure at the deadline."""
-        self.wake = min(self.deadline, time.monotonic() + seconds)
+        self.wake = self.deadline if seconds == NEVER else min(self.deadline, time.monotonic() + seconds)
         if (yield events) and time.monotonic() >= self.deadline:
             raise Failure("timed out", f"no {self.awaited} in time", b"")
 
@@ -495,7 +495,7 @@ class Load:
     def tell(self) -> Tuple[int, Tally]:
         """Return what fails if nothing more is told, and what came of requests since this was last asked."""
         told, self.tally = self.tally, Tally()
-        return self.pending - (self.left if self.asked.duration else 0), told
+        return min(self.pending, len(self.connections)) if self.asked.duration else self.pending, told
 
     def close(self, now: float) -> None:
         """Count what is not done, and what all of it took."""
