@@ -315,8 +315,11 @@ def skip_chunks(connection: Connection) -> Steps[None]:
 
 # ---- load: what one process asks, all its conversations on one selector ----------------------
 
-SYSTEM = {errno.ECONNREFUSED: "refused", errno.ENOENT: "refused", errno.ETIMEDOUT: "timed out"}
-SYSTEM.update({errno.ECONNRESET: "reset", errno.EPIPE: "reset", errno.ENOTCONN: "reset"})
+SYSTEM = {  # what the system reports, in the words of ERRORS; ENOENT: there is no such UNIX socket
+    **dict.fromkeys((errno.ECONNREFUSED, errno.ENOENT), "refused"),
+    **dict.fromkeys((errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN), "reset"),
+    errno.ETIMEDOUT: "timed out",
+}
 TOTALS = ("bytes_sent", "bytes_received", "cpu_seconds", "cut_by_deadline", "sent_late")
 
 
