@@ -233,7 +233,7 @@ class Connection:
     """A client's bytes: `ahead` are those that were received and not yet used."""
 
     __slots__ = "ahead alone block call head known limits listener peer release request".split()
-    __slots__ += "shown since site sock trusted turn unsent wants".split()
+    __slots__ += "shown since site sock term trusted turn unsent wants".split()
 
     def __init__(self, sock: socket.socket, peer: Any, listener: Listener, site: Site) -> None:
         self.sock = sock
@@ -248,6 +248,7 @@ class Connection:
         self.head: Optional[bytes] = None  # the last one
         self.request: Optional[Request] = None  # that was one, None while one is read
         self.since = 0.0  # the beginning of an exchange, where it is logged
+        self.term = NEVER  # for what arrives while the server leaves
         self.unsent = 0  # bytes of what is to be sent
         self.shown: Tuple[Any, bytes] = (None, b"")  # a request, and what the scoreboard has of it
         # Set by whoever runs the conversation.
@@ -287,7 +288,7 @@ class Connection:
         self.sock = secure
         try:
             while not self.attempt(secure.shake_hands):
-                if not (yield SILENT, deadline - time.monotonic()):
+                if not (yield HEADING, deadline - time.monotonic()):
                     raise ClientGone
         except ClientGone as error:
             self.sock = socket.socket(fileno=secure.detach())
@@ -1123,7 +1124,8 @@ class Response:
             if not connection.ahead:
                 recv, most = connection.sock.recv, Limits.block_bytes
                 connection.ahead = connection.attempt(recv, most, DONTWAIT) or b""
-            leaving = not connection.ahead
+            connection.term = min(connection.term, time.monotonic() + connection.limits.linger_s)
+            leaving = not connection.ahead or time.monotonic() > connection.term
         said, length, second, framing, head = request.answered
         # In the same second the same is said again.
         if said is not self.head or length != known or not second <= time.time() < second + 1 or leaving:
@@ -1181,7 +1183,7 @@ def say(message: str) -> None:
     try:
         sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{os.getpid()}] {message}\n")
         sys.stderr.flush()
-    except (OSError, ValueError, RuntimeError):  # the last where a signal came into another line
+    except Exception:  # stderr may be anything that the application has made it
         pass
 
 
@@ -1190,7 +1192,7 @@ def flush_streams() -> None:
     for name in ("stdout", "stderr"):
         try:
             getattr(sys, name).flush()
-        except (AttributeError, OSError, ValueError):
+        except Exception:
             setattr(sys, name, None)
 
 
@@ -1236,6 +1238,7 @@ class AccessLog:
     def tell(self, connection: Connection, status: int, size: int) -> None:
         """Tell how the last request on a connection was answered. Where that fails, the server goes on."""
         request, client, now = connection.request, connection.peer[0], time.monotonic()
+        told = connection.site.board.memory
         if now >= self.next_second:
             self.turn(now)
         if request:
@@ -1246,9 +1249,11 @@ class AccessLog:
             line, fields = self.said(first_line(connection.head or connection.ahead), {})
         try:
             taken = (now - connection.since) * 1e6 if request else 0
-            os.write(self.file, self.line % (client.encode() or b"unix", line, status, size, fields, taken))
+            text = self.line % (client.encode() or b"unix", line, status, size, fields, taken)
+            if told[3]:  # a line was cut
+                told[3], text = 0, b"\n" + text
+            told[3] = os.write(self.file, text) < len(text)
         except OSError as error:
-            told = connection.site.board.memory
             if not told[2]:
                 told[2] = 1
                 say(f"the access log cannot be written: {error.strerror}")
@@ -1677,6 +1682,7 @@ BIND = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]/]*)):([0-9]{1,5})")
 ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # an address that this machine does not have
 # A client that left before it was accepted, or was taken by another.
 SKIPPED = (errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errno.EAGAIN, errno.EWOULDBLOCK)
+LACKS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # what passes
 
 
 class Listener:
@@ -1831,6 +1837,7 @@ class Acceptor:
         self.told: List[str] = []
         self.parting = 0  # GOING where connections close, PARTING after their next response
         self.closed = False
+        self.rest: List[Listener] = []  # of those that are closed, where some still wait in the queue
 
     def hindrance(self) -> str:
         """Return why nobody more can be served now, "" when somebody can."""
@@ -1873,6 +1880,8 @@ class Acceptor:
         except OSError as error:
             if error.errno in SKIPPED:
                 self.site.leaving[0] = self.parting  # who waited has left
+            elif error.errno == errno.EINVAL:  # another worker has closed it for all
+                self.pause(self.limits.moment_s)
             elif waits:
                 self.make_room(f"accept: {error.strerror}: see ulimit -n, and the limits of the system")
             return False
@@ -1915,15 +1924,25 @@ class Acceptor:
         """Accept no more but, where nobody else does, those who wait in the kernel's queue."""
         self.closed = True
         self.site.leaving[0] = self.parting = GOING
-        for listener in self.listeners:
+        self.rest = [*self.listeners]
+        for listener in self.rest:
             self.loop.forget(listener.sock.fileno())
+        self.take_rest(self.limits.backlog if take else 0)
+
+    def take_rest(self, most: int, _ready: bool = False) -> None:
+        """Accept those who wait in the queue, at most so many, and close it when there are no more."""
+        for listener in [*self.rest]:
             try:
-                for _ in range(self.limits.backlog if take else 0):
+                for _ in range(most):
                     self.accepted.append((listener, *listener.sock.accept()))
-            except OSError:  # there are no more
-                pass
-            if self.alone and not listener.bind.startswith("fd://"):
-                try:  # a child that was just forked has it still, and would keep clients waiting
+            except OSError as error:
+                if error.errno in LACKS:  # until some of the others have ended
+                    then = functools.partial(self.take_rest, most)
+                    self.loop.on("rest", NOTHING, then, time.monotonic() + self.limits.moment_s)
+                    continue
+            self.rest.remove(listener)
+            if (self.alone or most) and not listener.bind.startswith("fd://"):
+                try:  # a process that has it still would keep clients waiting
                     listener.sock.shutdown(socket.SHUT_RDWR)
                 except OSError:  # not everywhere
                     pass
@@ -2010,8 +2029,8 @@ class Host(Acceptor):
         return "" if self.load < most else f"all {most} connections are taken: ulimit -n allows more"
 
     def let_go(self) -> None:
-        """Close what belongs to the worker, in a process that the application has forked: there it would keep
-        the port taken, and clients from seeing the end of their connections."""
+        """Close what is the server's, in a process that the application has forked: there it would keep the
+        port taken, and clients from seeing the end of their connections."""
         for guest in self.loop.waits.values():
             if isinstance(guest, Guest):
                 os.close(guest.connection.sock.detach())
@@ -2116,7 +2135,7 @@ class Host(Acceptor):
 
     def is_done(self) -> bool:
         """Return whether the drain is complete."""
-        return self.closed and not self.load and not self.accepted
+        return self.closed and not (self.load or self.accepted or self.rest)
 
     def finish(self) -> None:
         """Leave the loop when there is nothing left to do."""
@@ -2135,7 +2154,7 @@ class Host(Acceptor):
     def is_late(self, slot: Slot) -> bool:
         """Return whether the call that has this slot takes too long."""
         state, since, _ = self.site.board.read(slot.at)
-        return state == CALL and time.monotonic() - since >= self.limits.timeout_s
+        return state == CALL and 0 < self.limits.timeout_s <= time.monotonic() - since
 
 
 class Pool:
@@ -2278,6 +2297,9 @@ class Server(Host):
         self.server_port = int(listeners[0].environ["SERVER_PORT"])
         self.fileno = self.socket.fileno
         self.wake = os.pipe()
+        self.begun = False  # to serve, once
+        self.ending = False  # as soon as the loop hears of it
+        self.lock = threading.Lock()
         self.stopped = threading.Event()
         self.stopped.set()
         self.site.through = ClientGone, KeyboardInterrupt
@@ -2285,9 +2307,9 @@ class Server(Host):
         self.loop.on(self.wake[0], READ, self.stop)
 
     def stop(self, _ready: bool) -> None:
-        """Leave the loop."""
+        """Leave the loop, when told to."""
         os.read(self.wake[0], 4096)
-        self.loop.running = False
+        self.loop.running = not self.ending
 
     def finish(self) -> None:
         """Note the end of a connection."""
@@ -2295,21 +2317,30 @@ class Server(Host):
             self.loop.running = False
 
     def serve_forever(self, poll_interval: float = 0.0) -> None:
-        """Serve until shutdown() is called."""
+        """Serve until shutdown() is called, or not at all where it was."""
+        if self.closed:
+            return
+        self.begun = True
         self.stopped.clear()
         try:
-            self.loop.running = True
+            self.loop.running = not self.ending
             self.listen()
             self.loop.run()
         finally:
             self.accepted.clear()  # where an exception has come between
-            self.stopped.set()
+            with self.lock:
+                self.ending = False
+                self.stopped.set()
 
     def shutdown(self) -> None:
-        """Have serve_forever() return, in another thread, and wait until it has."""
-        if not self.stopped.is_set():
+        """Have serve_forever() return, in another thread, and wait until it has; where it has not begun, have
+        it return at once."""
+        with self.lock:
+            if self.closed or (self.begun and self.stopped.is_set()):
+                return
+            self.ending = True
             os.write(self.wake[1], b".")
-            self.stopped.wait()
+        self.stopped.wait()
 
     def handle_request(self) -> None:
         """Serve one connection, with one request."""
@@ -2387,7 +2418,7 @@ class Child:
         """Return True when the socket is ready, False after `timeout` seconds or when told to go."""
         poll = select.poll()
         poll.register(self.key, self.connection.wants or (WRITE if state == WRITING else READ))
-        if state == IDLE and self.site.tls and poll.poll(Limits.likely_s * 1000):  # where recv does not wait
+        if state <= SILENT and self.site.tls and poll.poll(Limits.likely_s * 1000):  # recv does not wait
             return True
         if state <= SILENT:  # nothing is under way
             poll.register(self.lifeline, READ)  # nothing but its end ever comes
@@ -2408,6 +2439,11 @@ class Child:
             self.memory[0] = 1  # its other children hear it from here
             return len(ready) > 1
         return bool(ready)
+
+    def let_go(self) -> None:
+        """Close the connection in a process that the application has forked: its end would be none."""
+        if self.connection.sock.fileno() >= 0:
+            os.close(self.connection.sock.detach())
 
     def call(self, connection: Connection, act: Callable[..., Any], *arguments: Any) -> Any:
         """Call into the application."""
@@ -2448,9 +2484,8 @@ class Forking(Acceptor):
     def __init__(self, parent: Parent, listeners: List[Listener]) -> None:
         super().__init__(parent.site, listeners, parent.loop)
         self.parent = parent
-        self.lifeline = parent.origin.handed["lifeline"] or os.pipe()
-        for descriptor in self.lifeline:
-            os.set_inheritable(descriptor, False)
+        self.lifeline = parent.elders.lifeline or os.pipe()
+        parent.elders.lifeline = []
         self.asked: Set[Tuple[int, float, int]] = set()  # waits that were asked to give way
 
     def start(self) -> None:
@@ -2476,13 +2511,15 @@ class Forking(Acceptor):
 
     def private(self) -> List[int]:
         """Return the descriptors that children have no business with."""
-        listening = [listener.sock.fileno() for listener in self.listeners]
-        return [] if self.closed else [self.lifeline[1], *listening]
+        if self.closed:
+            return [listener.sock.fileno() for listener in self.rest]
+        return [self.lifeline[1], *(listener.sock.fileno() for listener in self.listeners)]
 
     def hindrance(self) -> str:
         """Return why nobody more can be served now, "" when somebody can."""
         most = self.limits.max_children
-        return "" if self.parent.slots else f"all {most} children are busy: --max-children allows more"
+        busy = len(self.parent.children) + len(self.parent.elders.channels)
+        return "" if busy < most else f"all {most} children are busy: --max-children allows more"
 
     def admit(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
         """Fork a child for the connection. Raises OSError where the system refuses."""
@@ -2499,6 +2536,7 @@ class Forking(Acceptor):
         """Serve a connection, in a child."""
         connection = Connection(sock, peer, listener, self.site)
         self.parent.child = child = Child(self.parent, self.lifeline[0], at, connection)
+        os.register_at_fork(after_in_child=child.let_go)
         child.run(converse(connection))
         connection.sock.close()  # now, not after what remains to be done: later bytes are told at once
 
@@ -2513,6 +2551,9 @@ class Forking(Acceptor):
         for wait in sorted(able - self.asked)[: math.ceil(self.limits.share * len(able))]:
             self.asked.add(wait)
             os.kill(wait[2], signal.SIGURG)  # ignored by default: harmless to whatever else it meets
+        for pid, channel in self.parent.elders.channels.items():
+            if channel < 0:  # no worker; it knows itself whether it may go
+                os.kill(pid, signal.SIGURG)
         return False
 
     def ended(self, pid: int) -> None:
@@ -2521,8 +2562,8 @@ class Forking(Acceptor):
 
     def leave(self, _at_once: bool = True) -> None:
         """Accept no more, and tell children that wait for a request."""
-        self.close()
         os.close(self.lifeline[1])
+        self.close()
 
     def hand_over(self) -> Dict[int, int]:
         """Leave children to the next image of this process, each until its client's next request; return
@@ -2536,7 +2577,7 @@ class Forking(Acceptor):
 
     def is_done(self) -> bool:
         """Return whether the drain is complete."""
-        return self.closed and not self.parent.children and not self.accepted
+        return self.closed and not (self.parent.children or self.accepted or self.rest)
 
 
 # ---- workers: processes forked beforehand, and replaced ---------------------------------------
@@ -2762,20 +2803,30 @@ HEEDED = (*STOPS, signal.SIGHUP, signal.SIGUSR1, signal.SIGURG, signal.SIGCHLD)
 SIGNALS = {number.value: number.name for number in signal.Signals}
 
 
+def working_folder() -> str:
+    """Return the current folder by the name that it was entered by: a link in it may lead elsewhere later."""
+    name = os.environ.get("PWD", "")
+    try:
+        return name if os.path.isabs(name) and os.path.samefile(name, ".") else os.getcwd()
+    except OSError:
+        return os.getcwd()
+
+
 class Start:
     """How this program was started, to do it again, and what an earlier image of this process has left."""
 
     HANDED, CHECK = "WEBSERVER_HANDED", "WEBSERVER_CHECK"  # in the environment
+    FITS = 86  # the exit status of a trial that got to its end; what calls sys.exit() on the way did not
 
     def __init__(self) -> None:
         self.text = os.environ.pop(self.HANDED, "")
         self.report = os.environ.pop(self.CHECK, "")  # where a process that tries the code tells of its files
         self.environ = dict(os.environ)  # before the application changes it
-        self.directory = os.getcwd()
+        self.directory = working_folder()
         self.command = getattr(sys, "orig_argv", None) or [sys.executable, *sys.argv]
         self.watcher: Optional[Watcher] = None
         self.pid = os.getpid()
-        self.handed: Any = {"listeners": {}, "elders": [], "lifeline": None}
+        self.handed: Any = {"listeners": {}, "elders": [], "lifeline": []}
         self.noted: List[int] = []  # signals
         if self.text:
             import json
@@ -2788,30 +2839,38 @@ class Start:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)  # see Parent.exchange_image
 
     def note(self, signum: int, _frame: Optional[FrameType]) -> None:
-        """Note a signal that comes before the parent heeds it, unless the application has forked."""
-        if os.getpid() == self.pid:
-            self.noted.append(signum)
-        else:
+        """Note a signal that comes before the parent heeds it, unless the application has forked. A second
+        one that stops cuts, for imports may take long."""
+        if os.getpid() != self.pid:
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
+        self.noted.append(signum)
+        if sum(one in STOPS for one in self.noted) > 1:
+            self.remove_files()
+            for pid, _ in self.handed["elders"]:
+                os.kill(pid, signal.SIGKILL)
+            os._exit(0)
 
     def listen(self, binds: List[str], backlog: int) -> List[Listener]:
-        """Return the listeners for what --bind names, those of the earlier image where it had them. Raises
-        UsageError."""
-        listeners: List[Listener] = []
+        """Return the listeners for what --bind names, those of the earlier image where it had them, and close
+        its others. Raises UsageError."""
+        handed: Dict[str, Any] = self.handed["listeners"]
+        found: Dict[str, List[Listener]] = {}
         try:
-            for bind in dict.fromkeys(binds):
-                if bind in [f"fd://{listener.sock.fileno()}" for listener in listeners]:
+            for bind in [bind for bind in dict.fromkeys(binds) if bind not in handed]:
+                if bind in (f"fd://{one.sock.fileno()}" for some in found.values() for one in some):
                     raise UsageError(f"cannot listen on {bind}: it was not open")
-                handed = self.handed["listeners"].get(bind, [])
-                listeners += [Listener(adopt(one), bind, name, file) for one, name, file in handed] or listen(
-                    bind, backlog
-                )
+                found[bind] = listen(bind, backlog)
         except UsageError:
-            for listener in listeners:
-                listener.remove()
+            for one in (one for some in found.values() for one in some):
+                one.remove()
             raise
-        return listeners
+        for bind, some in handed.items():
+            found[bind] = [Listener(adopt(descriptor), bind, name, file) for descriptor, name, file in some]
+        for one in (one for bind in {*found} - {*binds} for one in found.pop(bind)):
+            one.remove()
+            one.sock.close()
+        return [one for bind in dict.fromkeys(binds) for one in found[bind]]
 
     def check(self) -> int:
         """Start a process that tries to start, and ends; return its pid. Raises OSError."""
@@ -2833,7 +2892,7 @@ class Start:
         binds: Dict[str, List[Any]] = {}
         for one in listeners:
             binds.setdefault(one.bind, []).append((one.sock.fileno(), one.name, one.file))
-        inherited = [*(one.sock.fileno() for one in listeners), *elders.values(), *(lifeline or ())]
+        inherited = [*(one.sock.fileno() for one in listeners), *elders.values(), *lifeline]
         for descriptor in inherited:
             if descriptor >= 0:
                 os.set_inheritable(descriptor, True)
@@ -2842,16 +2901,20 @@ class Start:
         os.execve(sys.executable, self.command, {**self.environ, self.HANDED: json.dumps(handed)})
 
     def heed_failure(self, error: Exception) -> bool:
-        """Have the files watched that led to a failure of the application to load. Where it broke after it
-        was tried, wait for the next HUP, or for the end; return whether that has come."""
+        """Have the files watched that led to a failure to start. Where the code broke after it was tried,
+        wait for the next HUP, or for the end; return whether that has come."""
         if self.report not in ("", "-"):
             tell_names(int(self.report), imported(error))
         if self.watcher:
             self.watcher.names |= imported(error)
-        if self.handed["listeners"]:
+        if not self.handed["listeners"]:
+            return False
+        if isinstance(error, UsageError):
+            say(str(error))
+        else:
             sys.excepthook(type(error), error, error.__traceback__)
-            self.try_again()
-        return bool(self.handed["listeners"])
+        self.try_again()
+        return True
 
     def try_again(self) -> None:
         """Leave what is handed over, and wait for the next HUP, or for the end."""
@@ -2864,6 +2927,10 @@ class Start:
                 os.chdir(self.directory)
                 os.execve(sys.executable, self.command, {**self.environ, self.HANDED: self.text})
             time.sleep(Watcher.LOOK_S)
+        self.remove_files()
+
+    def remove_files(self) -> None:
+        """Remove the files of sockets that were handed over, at the end."""
         for bind, handed in self.handed["listeners"].items():
             for descriptor, name, file in handed:
                 Listener(adopt(descriptor), bind, name, file).remove()
@@ -2880,6 +2947,7 @@ class Watcher:
         self.pipe = os.pipe()  # from other processes, with names of files
         self.names: Set[str] = set()
         self.since = time.time()  # the code is as it was then, or as it was tried
+        self.seen: Dict[str, float] = {}  # when files were written, for the clock may be set back
         self.broken = False  # and cannot start
         self.call: Resume
         for end in self.pipe:
@@ -2910,6 +2978,7 @@ class Watcher:
         """Look, now and in a second."""
         if self.has_changed():
             self.since = time.time()
+            self.seen.clear()
             self.call(False)
         loop.on("look", NOTHING, functools.partial(self.look, loop), time.monotonic() + self.LOOK_S)
 
@@ -2934,7 +3003,8 @@ class Watcher:
             status = os.stat(name)
         except OSError:  # it is about to be written
             return False
-        return status.st_ctime > self.since - self.TICK_S  # st_mtime may be anything
+        when = status.st_ctime  # st_mtime may be anything
+        return when > self.since - self.TICK_S or when != self.seen.setdefault(name, when)
 
 
 def imported(error: Optional[BaseException] = None) -> Set[str]:
@@ -2965,16 +3035,21 @@ class Elders:
 
     def __init__(self, handed: Any) -> None:
         self.channels: Dict[int, int] = dict(handed["elders"])  # by pid, -1 where there is none
-        for channel in self.descriptors():
-            os.set_inheritable(channel, False)
+        self.lifeline: Any = handed["lifeline"]  # where its holder is not another
+        for descriptor in self.descriptors():
+            os.set_inheritable(descriptor, False)
+
+    def workers(self) -> List[int]:
+        """Return the channels of those that are workers."""
+        return [channel for channel in self.channels.values() if channel >= 0]
 
     def descriptors(self) -> List[int]:
-        """Return those whose end tells workers to go."""
-        return [channel for channel in self.channels.values() if channel >= 0]
+        """Return those whose end tells them to go."""
+        return [*self.lifeline, *self.workers()]
 
     def relieve(self) -> None:
         """Tell workers that others accept connections from now on."""
-        for channel in self.descriptors():
+        for channel in self.workers():
             try:
                 os.write(channel, b"l")
             except OSError:  # it has ended
@@ -2982,17 +3057,15 @@ class Elders:
 
     def leave(self) -> None:
         """Have them close what is idle, and go."""
-        for channel in self.descriptors():
-            os.close(channel)
-        self.channels = dict.fromkeys(self.channels, -1)
+        for descriptor in self.descriptors():
+            os.close(descriptor)
+        self.lifeline, self.channels = [], dict.fromkeys(self.channels, -1)
 
-    def ended(self, pid: int, status: int) -> None:
+    def ended(self, pid: int) -> None:
         """Note the end of one."""
         channel = self.channels.pop(pid)
         if channel >= 0:
             os.close(channel)
-        if os.WIFSIGNALED(status):
-            say(f"{pid}, from before the restart, was killed by {SIGNALS.get(os.WTERMSIG(status))}")
 
 
 # ---- parent: forks and reaps, and heeds signals -----------------------------------------------
@@ -3054,6 +3127,7 @@ class Parent:
             if self.limits.timeout_s:
                 self.watch()
         else:
+            os.register_at_fork(after_in_child=self.role.let_go)
             self.freeze()
             self.role.listen()
             self.announce()
@@ -3180,7 +3254,9 @@ class Parent:
                     self.killed.discard(pid)
                     self.role.ended(pid)
                 elif pid in self.elders.channels:
-                    self.elders.ended(pid, status)
+                    if status:
+                        say(f"{pid}, from before the restart, {self.death(pid, status)}")
+                    self.elders.ended(pid)
                 elif pid == self.checking:
                     self.checking = 0
                     self.heed_check(status)
@@ -3195,16 +3271,20 @@ class Parent:
             board.mark(slot, 0, 0.0)
         board.weigh(at, board.NOBODY)
         if slots[0][0]:
-            how = f"exited with status {os.WEXITSTATUS(status)}"
-            if os.WIFSIGNALED(status):
-                number = os.WTERMSIG(status)
-                how = "was killed by " + SIGNALS.get(number, f"signal {number}")
-                if number == signal.SIGKILL and pid not in self.killed:
-                    how += " (not by this server: for want of memory?)"
             lines = [line.decode("latin-1") for state, _, line in slots if b" " in line and state >= WRITING]
             last = max(slots, key=lambda slot: slot[1])[2].decode("latin-1")
             when = f"after {last}" if " " in last else "before its first request"
+            how = self.death(pid, status)
             say(f"{self.name} {pid} {how} " + ("while serving " + ", ".join(lines) if lines else when))
+
+    def death(self, pid: int, status: int) -> str:
+        """Return how a process died."""
+        if not os.WIFSIGNALED(status):
+            return f"exited with status {os.WEXITSTATUS(status)}"
+        number = os.WTERMSIG(status)
+        alien = number == signal.SIGKILL and pid not in self.killed
+        hint = " (not by this server: for want of memory?)" if alien else ""
+        return f"was killed by {SIGNALS.get(number, f'signal {number}')}{hint}"
 
     def part(self) -> None:
         """Drain; before it, go on for --drain-delay, for those who have to learn that the end is near."""
@@ -3259,12 +3339,13 @@ class Parent:
 
     def heed_check(self, status: int) -> None:
         """Start the new code, or go on with the old."""
+        fits = os.WIFEXITED(status) and os.WEXITSTATUS(status) == self.origin.FITS
         if self.origin.watcher:
-            self.origin.watcher.broken = status != 0
-        if status and not self.renewal and not self.stops:
-            say("the new code cannot start: the old goes on")
-        elif not status:
+            self.origin.watcher.broken = not fits
+        if fits:
             self.exchange_image()
+        elif not self.renewal and not self.stops:
+            say("the new code cannot start: the old goes on")
 
     def exchange_image(self, _ready: bool = False) -> None:
         """Become the new code. The pid stays, and the children with what they need, until that serves."""
@@ -3272,7 +3353,7 @@ class Parent:
             self.loop.on("renew", NOTHING, self.exchange_image, time.monotonic() + self.limits.moment_s)
             return
         elders = {**self.elders.channels, **self.role.hand_over()}
-        lifeline = getattr(self.role, "lifeline", None)
+        lifeline = getattr(self.role, "lifeline", self.elders.lifeline)
         # A signal that comes before the new image has its handlers waits until then.
         signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
         try:
@@ -3418,7 +3499,10 @@ def load(spec: str) -> Application:
 def load_application(found: Any, app: Any, watcher: Optional[Watcher]) -> Application:
     """Return the application that the command line names, or `app`, or the page."""
     spec = found.module if found.app is None else found.app
-    application: Application = load(spec) if spec is not None else hello if app is None else app
+    try:
+        application: Application = load(spec) if spec is not None else hello if app is None else app
+    except SystemExit as error:
+        raise UsageError(f"{spec} ends the program at its import: SystemExit({error.code!r})") from None
     if watcher:
         watcher.report()
         application = watcher.around(application)
@@ -3488,11 +3572,12 @@ def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
         raise UsageError(f"--access-log-format: combined or json, not {found.access_log_format}")
     if found.certfile is None and (found.keyfile, found.ca_certs) != (None, None):
         raise UsageError("--keyfile, --ca-certs: for --certfile only")
-    for name in ("access_log", "certfile", "keyfile", "ca_certs"):  # the application may change the folder
+    folder = working_folder()  # the application may change it
+    for name in ("access_log", "certfile", "keyfile", "ca_certs"):
         if getattr(found, name) not in (None, "", "-"):
-            setattr(found, name, os.path.abspath(getattr(found, name)))
-    files = {bind: "unix:" + os.path.abspath(bind[5:]) for bind in found.bind if re.match("unix:.", bind)}
-    found.bind = [files.get(bind, bind) for bind in found.bind]
+            setattr(found, name, os.path.join(folder, getattr(found, name)))
+    relative = re.compile("unix:[^/]").match
+    found.bind = [f"unix:{folder}/{bind[5:]}" if relative(bind) else bind for bind in found.bind]
     try:
         found.trust = Trust(found.forwarded_allow_ips)
     except ValueError as error:
@@ -3534,11 +3619,11 @@ def make_site(found: Any, limits: Limits, app: Any, checks: bool) -> Site:
     slots = (2 * found.workers + 2) * found.threads if found.workers else one
     site = Site(app, limits, found.root_path, slots, found.trust)
     site.environ["wsgi.multithread"] = found.threads > 1
-    site.talks = found.verbose or sys.stderr.isatty()
+    site.talks = found.verbose or os.isatty(2)
     if found.certfile is not None:
         site.tls = tls_context(found.certfile, found.keyfile, found.ca_certs)
         site.environ["wsgi.url_scheme"] = "https"
-    if found.access_log or sys.stderr.isatty():
+    if found.access_log or os.isatty(2):
         new = checks and found.access_log not in (None, "-") and not os.path.exists(found.access_log)
         try:
             site.log = AccessLog(found.access_log or "-", found.access_log_format == "json")
@@ -3553,6 +3638,18 @@ def start(arguments: Optional[Sequence[str]], app: Any = None) -> int:
     """Do what the command line says, with `app` where it names no application; return the exit status. Raises
     UsageError, and whatever the application's own module raises."""
     origin = Start()
+    try:
+        parent = prepare(arguments, app, origin)
+    except Exception as error:
+        if not origin.heed_failure(error):
+            raise
+        return 0
+    return parent.run() if parent else 0
+
+
+def prepare(arguments: Optional[Sequence[str]], app: Any, origin: Start) -> Optional[Parent]:
+    """Return a parent that is ready to run, None where the command line asks for a check alone. Raises as
+    `start` does."""
     found, limits = parse_arguments(arguments)
     checks = bool(found.check_config or origin.report)
     if not found.no_fork and not hasattr(os, "fork"):
@@ -3560,27 +3657,22 @@ def start(arguments: Optional[Sequence[str]], app: Any = None) -> int:
     if found.reload and not checks:
         origin.watcher = Watcher()
     found.load = functools.partial(load_application, found, app, origin.watcher)
-    try:
-        app = found.load() if checks or not found.no_preload else None
-    except Exception as error:
-        if not origin.heed_failure(error):
-            raise
-        return 0
+    app = found.load() if checks or not found.no_preload else None
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # said below
     threads = sys.modules.get("threading")
     if threads and threads.active_count() > 1 and not found.no_fork:
         say("the application started threads at import: they do not exist in the children that serve")
     site = make_site(found, limits, app, checks)
     if origin.report:  # for the server that has the listeners; and by a program that calls serve(), perhaps
-        os._exit(0)
+        os._exit(origin.FITS)
     listeners = origin.listen(found.bind or binds_of(os.environ), limits.backlog)
-    if checks:
-        for listener in listeners:
-            listener.remove()
-        for doubt in doubts(found, limits):
-            print(doubt)
-        return 0
-    return Parent(site, listeners, found, origin).run()
+    if not checks:
+        return Parent(site, listeners, found, origin)
+    for listener in listeners:
+        listener.remove()
+    for doubt in doubts(found, limits):
+        print(doubt)
+    return None
 
 
 def doubts(found: Any, limits: Limits) -> Iterator[str]:

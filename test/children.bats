@@ -257,3 +257,42 @@ no_zombie_but_one() {
     eventually no_zombie_but_one
     [ "$(curl -s -m 10 "$url/later")" = "status 7" ]
 }
+
+# What is forked lives until the latch lets go. HTTP/1.0 without a length: the end of the connection is that of the body.
+# bats test_tags=fork
+@test "has a client see the end, although the application has forked a process that lives on" {
+    for SERVER_OPTIONS in "" --no-fork "--workers 1" "--workers 1 --threads 2"; do
+        start_server forks_on:app
+        exec 5<>"$LATCH"
+        curl -s --http1.0 -m 10 -o "$BATS_TEST_TMPDIR/answer" "$url"
+        [ "$(cat "$BATS_TEST_TMPDIR/answer")" = "forked" ]
+        keep_open 6 # which another process has been forked for
+        exec 6>&-
+        kill -TERM "$server_pid"
+        ends_well
+        printf '\n\n' >&5
+        exec 5>&-
+    done
+}
+
+# bats test_tags=fork
+@test "goes on whatever the application makes of stderr" {
+    for SERVER_OPTIONS in "" "--workers 1" "--workers 1 --threads 2" --no-fork; do
+        start_server takes_stderr:app
+        for name in none plain none; do
+            [ "$(curl -s -m 10 "$url/$name")" = "o" ] # what exceeds its length is cut off, and told if that can be
+        done
+        stop_server
+    done
+}
+
+# bats test_tags=fork
+@test "starts with whatever the application has made of stderr at its import" {
+    for name in none plain; do
+        STDERR=$name start_server takes_stderr:app
+        [ "$(curl -s -m 10 "$url/$name")" = "o" ]
+        curl -s -m 10 "$url/ends" || [ "$?" -eq 52 ] # a death, which it would tell
+        [ "$(curl -s -m 10 "$url/$name")" = "o" ]
+        stop_server
+    done
+}

@@ -243,6 +243,17 @@ with called.make() as server:
 END
 }
 
+@test "does not serve where shutdown() came before serve_forever() had begun" {
+    quietly <<'END'
+with called.make() as server:
+    server.shutdown()
+    server.serve_forever()
+    with called.serving(server):
+        assert called.ask(server) == (200, "/")
+server.serve_forever()
+END
+}
+
 @test "serves one connection in handle_request(), and goes on with others when asked" {
     quietly <<'END'
 with called.make() as server:

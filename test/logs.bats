@@ -346,6 +346,22 @@ END
     done
 }
 
+# The limit is 1024 bytes a unit, or 512. What a file has beyond it, its next writer finds no room for.
+@test "begins a line anew where the one before it was cut, for want of room" {
+    for mode in --no-fork "--workers 1"; do
+        [ -z "$server_pid" ] || stop_server
+        rm -f "$log"
+        launch=(bash -c 'ulimit -f 2; exec "$@"' small)
+        SERVER_OPTIONS=$mode start_server --access-log "$log" hello:app
+        while [ -z "$(tail -c 1 "$log")" ]; do curl -s -m 10 -o "$answer" "$url/$(printf '%0100d' 7)"; done
+        : >"$log" # there is room again
+        curl -s -m 10 -o "$answer" "$url/after"
+        eventually grep -q '"GET /after ' "$log"
+        [ "$(sed -n 1p "$log")" = "" ]
+        grep -q '^[^ ]* - - .*"GET /after ' "$log"
+    done
+}
+
 @test "goes on when the reader of its log is gone, and says so once" {
     mkfifo "$log"
     head -n 1 "$log" >"$answer" 3>&- 4>&- & reader=$!

@@ -167,6 +167,19 @@ mends() {
     eventually answers three
 }
 
+# It takes the time of what it has seen first, for the clock may be set back: the file is older than the code then.
+@test "sees that a file has changed, although the clock was set back" {
+    "$PYTHON" - "$WEBSERVER" "$folder/app.py" <<'END'
+import os, runpy, sys, time
+watcher = runpy.run_path(sys.argv[1])["Watcher"]()
+watcher.names = {sys.argv[2]}
+watcher.since = time.time() + 3600
+assert not watcher.has_changed() and not watcher.has_changed()
+os.utime(sys.argv[2])
+assert watcher.has_changed()
+END
+}
+
 @test "starts anew no more often for a file whose time has yet to come" {
     touch -t 203001010000 "$folder/app.py"
     start_server --reload app:app

@@ -78,6 +78,12 @@ in_folder() {
     cd "$folder" && exec "$PYTHON" "$WEBSERVER" --bind "127.0.0.1:$port" "$@"
 }
 
+# Succeeds when nobody listens any more.
+refused() {
+    run curl -s -m 1 -o /dev/null "$url"
+    [ "$status" -eq 7 ]
+}
+
 # Clients come and stay; none is refused, none has to ask twice.
 loses_nothing() { # OPTION...
     start_server "$@" app:app
@@ -148,6 +154,52 @@ loses_nothing() { # OPTION...
     app_is 'app = says("two")'
     renew
     eventually answers two
+}
+
+@test "keeps the old code where the new one ends the program, with whatever status" {
+    for SERVER_OPTIONS in "" "--workers 1" "--workers 1 --no-preload"; do
+        app_is 'app = says("one")'
+        start_server app:app
+        : >"$stderr"
+        app_is 'raise SystemExit(0)'
+        kill -HUP "$server_pid"
+        eventually said 1 'the new code cannot start: the old goes on'
+        said 1 'app:app ends the program at its import: SystemExit(0)'
+        answers one
+        stop_server
+    done
+}
+
+@test "keeps the old code where the new webserver.py does nothing" {
+    cp "$WEBSERVER" "$folder/copy.py"
+    WEBSERVER=copy.py
+    start_server app:app
+    : >"$folder/copy.py"
+    kill -HUP "$server_pid"
+    eventually said 1 'the new code cannot start: the old goes on'
+    answers one
+}
+
+# A release is a folder, and a link says which: the server starts in the link.
+@test "starts the release to which a link leads now, in whose name it was started" {
+    for SERVER_OPTIONS in "" "--workers 1"; do
+        mkdir -p "$folder/1" "$folder/2"
+        app_is 'app = says("one")' && mv "$folder/app.py" "$folder/1"
+        app_is 'app = says("two")' && mv "$folder/app.py" "$folder/2"
+        ln -s 1 "$folder/current"
+        launch=(bash -c "cd '$folder/current' && exec \"\$@\"" in_release)
+        start_server --access-log log app:app
+        answers one
+        ln -s 2 "$folder/next" && mv "$folder/current" "$folder/before" && mv "$folder/next" "$folder/current"
+        renew
+        eventually answers two
+        rm -r "$folder/1"
+        renew
+        eventually answers two
+        [ -s "$folder/2/log" ]
+        stop_server
+        rm -r "$folder/2" "$folder/current" "$folder/before"
+    done
 }
 
 @test "serves with the new certificate after HUP, and with the old one while that is broken" {
@@ -396,6 +448,74 @@ goes_idle() {
     eventually answers three
 }
 
+# The trial ends before it listens, for the server that runs has the port.
+@test "outlives an address that is taken, and serves when it is free" {
+    start_server
+    taken=$port other=$server_pid
+    app_is "import webserver
+webserver.serve(says('one'), bind='127.0.0.1:0')"
+    cp "$WEBSERVER" "$folder/webserver.py"
+    WEBSERVER=app.py start_server
+    app_is "import webserver
+webserver.serve(says('two'), bind='127.0.0.1:$taken')"
+    kill -HUP "$server_pid"
+    eventually said 1 "cannot listen on 127.0.0.1:$taken: Address already in use"
+    kill -TERM "$other" && wait_for "$other"
+    renew
+    [ "$(curl -s -m 10 "http://127.0.0.1:$taken/")" = two ]
+}
+
+@test "closes what the new code does not ask for" {
+    cp "$WEBSERVER" "$folder/webserver.py"
+    app_is "import webserver
+webserver.serve(says('one'), bind=['127.0.0.1:0', 'unix:old'])"
+    WEBSERVER=app.py start_server >/dev/null || [ -n "$port" ]
+    port=${port%%,*}
+    app_is "import webserver
+webserver.serve(says('two'), bind='unix:new', workers=2)"
+    renew
+    [ "$(curl -s -m 10 --unix-socket "$folder/new" http://a/)" = two ]
+    run curl -s -m 10 "http://127.0.0.1:${port#* port }/"
+    [ "$status" -eq 7 ] # refused
+    [ ! -e "$folder/old" ]
+}
+
+# What fork mode has left hears of the end by the lifeline, whoever serves now.
+@test "drains children from before HUP where workers have followed them" {
+    cp "$WEBSERVER" "$folder/webserver.py"
+    app_is "import webserver
+webserver.serve(says('done'), bind='127.0.0.1:0', keep_alive=60)"
+    WEBSERVER=app.py start_server
+    keep_open 6
+    app_is "import webserver
+webserver.serve(says('two'), bind='127.0.0.1:0', keep_alive=60, workers=1)"
+    renew
+    SECONDS=0
+    kill -TERM "$server_pid"
+    ends_well
+    [ "$SECONDS" -lt 20 ]
+}
+
+@test "is cut by a second stop while it imports the new code" {
+    for SERVER_OPTIONS in "" "--workers 1"; do
+        app_is 'app = says("done")'
+        start_server --keep-alive 60 app:app
+        keep_open 6
+        before=$(children "$server_pid")
+        rm -f "$LATCH.arrived"
+        exec 5<>"$LATCH"
+        app_is 'wait(); app = says("two")'
+        kill -HUP "$server_pid"
+        eventually arrived 1 # the trial
+        echo >&5
+        eventually arrived 2 # the new image
+        kill -TERM "$server_pid"
+        kill -INT "$server_pid"
+        ends_well
+        eventually gone "$before"
+    done
+}
+
 @test "removes the file of its socket when it ends while it waits for code that broke after it was tried" {
     exec 5<>"$LATCH"
     free_port
@@ -494,6 +614,66 @@ goes_idle() {
         kill -CONT -- "-$server_pid"
         for fd in 6 7 8; do [ "$(grep -c '^done' <&"$fd")" -eq 1 ]; done # and then the end
         exec 6>&- 7>&- 8>&-
+        ends_well
+    done
+}
+
+# What was accepted already takes the descriptors that accepting needs.
+@test "answers on TERM all who wait, although descriptors are short" {
+    for SERVER_OPTIONS in "--max-children 4" "--workers 1 --threads 4" --no-fork; do
+        launch=(bash -c "ulimit -n 64; cd '$folder'; exec \"\$@\"" short)
+        app_is 'from time import sleep
+def app(environ, start_response):
+    sleep(0.02)
+    return says("one")(environ, start_response)'
+        start_server app:app
+        "$PYTHON" - "$port" "$server_pid" <<'END'
+import os, signal, socket, sys
+clients = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(150)]
+for client in clients:
+    client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+os.kill(int(sys.argv[2]), signal.SIGTERM)
+for number, client in enumerate(clients):
+    client.settimeout(30)
+    assert client.recv(12) == b"HTTP/1.1 200", number
+END
+        ends_well
+    done
+}
+
+@test "lets nobody connect after TERM, although a worker is busy" {
+    for SERVER_OPTIONS in "--workers 2" "--workers 1 --threads 2"; do
+        start_server app:app
+        holds
+        kill -TERM "$server_pid"
+        eventually refused
+        lets_go one
+        ends_well
+    done
+}
+
+# Each of its requests has arrived when the last is answered.
+@test "tells a client to close, although it asks without a pause" {
+    for SERVER_OPTIONS in "" "--workers 1"; do
+        start_server app:app
+        "$PYTHON" - "$port" "$server_pid" <<'END'
+import os, signal, socket, sys, threading
+client = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 20)
+def ask():
+    try:
+        while True:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
+    except OSError:  # it is closed
+        pass
+threading.Thread(target=ask, daemon=True).start()
+client.recv(1)
+os.kill(int(sys.argv[2]), signal.SIGTERM)
+tail = data = b"."
+while data:
+    data = client.recv(65536)
+    tail = tail[-500:] + data
+assert b"\r\nConnection: close\r\n" in tail, tail
+END
         ends_well
     done
 }
@@ -704,6 +884,33 @@ goes_idle() {
 }
 
 # With it goes stderr, and comes HUP.
+@test "says how those from before HUP died that nobody killed" {
+    app_is 'def app(environ, start_response): wait(); os._exit(7)'
+    for SERVER_OPTIONS in "" "--workers 1"; do
+        start_server app:app
+        holds
+        renew
+        echo >&5
+        wait_for "$client" || [ "$?" -eq 52 ] # curl: no answer
+        eventually said 1 'from before the restart, exited with status 7$'
+        stop_server
+        : >"$stderr"
+    done
+}
+
+@test "counts those from before HUP among --max-children, and has them give way" {
+    app_is 'app = says("done")'
+    start_server --max-children 2 --keep-alive 60 app:app
+    keep_open 6
+    holds
+    renew
+    curl -s -m 20 -o "$answer.second" "$url" # in place of the idle one
+    eventually has_children 1
+    run read -r -t 10 <&6
+    [ "$status" -eq 1 ]
+    lets_go "done"
+}
+
 @test "outlives the terminal that it was started from" {
     free_port
     mkfifo "$BATS_TEST_TMPDIR/started"

@@ -552,6 +552,30 @@ END
     ends_well
 }
 
+# bats test_tags=fork
+@test "finishes a handshake that is under way on TERM, and answers the request behind it" {
+    for SERVER_OPTIONS in "" "--workers 1" --no-fork; do
+        start_https hello:app
+        client <<'END'
+flights = []
+def send(sock, data):
+    if data:
+        flights.append(data)
+    if len(flights) == 1 and data:
+        sock.sendall(data)
+    if len(flights) == 3 and data:
+        os.kill(int(SERVER), signal.SIGTERM)
+        time.sleep(0.3)
+        sock.sendall(flights[1] + flights[2])
+one = Records(send)
+one.do(lambda tls: tls.do_handshake())
+one.do(lambda tls: tls.write(GET))
+assert b" 200 OK" in one.do(lambda tls: tls.read(65536))
+END
+        ends_well
+    done
+}
+
 # Each sends its next request as soon as it has a response, and loses none but after a moment: see kept_clients.py.
 @test "loses no request of busy clients when it is told to stop" {
     for _ in 1 2 3; do

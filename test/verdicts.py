@@ -57,12 +57,14 @@ class Response(NamedTuple):
 class Exchange:
     """One connection: what is to be sent, part by part, and what came back."""
 
-    def __init__(self, port: int, parts: Sequence[bytes], half_close: bool = False) -> None:
+    def __init__(self, port: int, parts: Sequence[bytes], half_close: bool = False, waits: bool = False) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.setblocking(False)
         self.parts = list(parts)
         self.half_close = half_close
+        self.waits = waits  # for 100 Continue after each part that is a head
+        self.part = b""  # the last one
         self.pending = b""
         self.received = b""
         self.ended = ""  # how: "closed", "reset", "silent"
@@ -92,6 +94,10 @@ class Exchange:
         if not data:
             self.end("closed")
 
+    def must_wait(self) -> bool:
+        asks = self.waits and not self.ended and bool(self.parts) and self.part.endswith(b"\r\n\r\n")
+        return asks and not self.received.endswith(b" 100 Continue\r\n\r\n")
+
     def end(self, how: str) -> None:
         self.ended = how
         self.sock.close()
@@ -114,7 +120,8 @@ def talk(exchanges: Sequence[Exchange], pause: float = BYTE_PAUSE_S) -> None:
     while any(exchange.parts for exchange in exchanges):
         for exchange in exchanges:
             if exchange.parts and not exchange.ended:
-                exchange.pending += exchange.parts.pop(0)
+                exchange.part = exchange.parts.pop(0)
+                exchange.pending += exchange.part
                 if not exchange.pending:
                     exchange.write()  # nothing, but the end
         deadline = time.monotonic() + PATIENCE_S
@@ -123,6 +130,8 @@ def talk(exchanges: Sequence[Exchange], pause: float = BYTE_PAUSE_S) -> None:
         pausing = time.monotonic() + pause
         while time.monotonic() < pausing:
             step(exchanges, max(0.0, pausing - time.monotonic()))
+        while any(exchange.must_wait() for exchange in exchanges) and time.monotonic() < deadline:
+            step(exchanges, 1.0)
         for exchange in exchanges:
             if exchange.ended:
                 exchange.parts = []
@@ -264,7 +273,7 @@ def run_group(port: int, group: str) -> int:
         plans += [(row, way, parts) for way, parts in ways(data, group.startswith("cuts"))]
     found: Dict[Tuple[Row, str], List[Tuple[str, Exchange]]] = {}
     for pause, batch in batches(plans):
-        exchanges = [Exchange(port, parts, half_close) for _, _, parts in batch]
+        exchanges = [Exchange(port, parts, half_close, "100" in row.verdict) for row, _, parts in batch]
         talk(exchanges, pause)
         for (row, way, _), exchange in zip(batch, exchanges):
             for fault in faults(row, exchange):

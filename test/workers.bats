@@ -184,6 +184,17 @@ ends_call() { # PATH ARGUMENT...
     ends_call /deaf --workers 1 --threads 2
 }
 
+@test "ends no call for a SIGURG that somebody else has sent" {
+    start_server --workers 1 latch:app
+    exec 5<>"$LATCH"
+    curl -s -m 20 "$url/wait" >"$BATS_TEST_TMPDIR/answer" 3>&- 4>&- & client=$!
+    eventually arrived 1
+    kill -URG "$(children "$server_pid")"
+    echo >&5
+    wait_for "$client"
+    [ "$(cat "$BATS_TEST_TMPDIR/answer")" = "done" ]
+}
+
 @test "loses no other connection of a worker when it ends a call" {
     start_server --timeout 1 --workers 1 --keep-alive 60 large_or_held:app
     exec 5<>"$LATCH"
