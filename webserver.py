@@ -453,14 +453,17 @@ def tls_context(certfile: str, keyfile: Optional[str], ca_certs: Optional[str]) 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    context.options |= ssl.OP_NO_RENEGOTIATION  # with older OpenSSL each client may ask for it without end
+    files = f"--certfile {certfile}" + (f" with --keyfile {keyfile}" if keyfile else ", without --keyfile,")
     try:
         context.load_cert_chain(certfile, keyfile, lambda: "")  # nobody is there to be asked for a password
+        files = f"--ca-certs {ca_certs}"
         if ca_certs is not None:
             context.load_verify_locations(ca_certs)
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-        raise UsageError(f"cannot use --certfile, --keyfile or --ca-certs: {reason}") from None
+        raise UsageError(f"cannot use {files}: {reason}") from None
     return context
 
 
@@ -3099,6 +3102,7 @@ class Parent:
         self.renewal = 0  # a request of HUP that is still to be heeded
         self.asked = False  # by USR1, what every process does
         self.checking = 0  # the process that tries the new code
+        self.checked = 0.0  # since when
         self.parting = self.draining = False
         self.role: Any
         if settings.no_fork:
@@ -3331,9 +3335,11 @@ class Parent:
             say("HUP and --reload: not with --no-fork")
         elif self.checking:
             self.renewal = True  # once more: what is tried may be old again
+            if time.monotonic() - self.checked > self.limits.graceful_timeout_s:  # it hangs
+                self.kill(self.checking, signal.SIGKILL)
         else:
             try:
-                self.checking = self.origin.check()
+                self.checking, self.checked = self.origin.check(), time.monotonic()
             except OSError as error:
                 say(f"the new code cannot be tried: {error.strerror}")
 

@@ -421,6 +421,20 @@ goes_idle() {
     [ ! -s "$stderr" ]
 }
 
+@test "gives up a trial that hangs when HUP comes again after the time for what is in flight" {
+    exec 5<>"$LATCH"
+    start_server --graceful-timeout 1 app:app
+    app_is 'wait(); app = says("two")'
+    kill -HUP "$server_pid"
+    eventually arrived 1
+    app_is 'app = says("three")'
+    for _ in 1 2 3; do
+        kill -HUP "$server_pid"
+        read -r -t 1 <&5 || true # a while
+    done
+    eventually answers three
+}
+
 @test "tries once more when HUP comes while it tries the code before" {
     exec 5<>"$LATCH"
     start_server app:app
