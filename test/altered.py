@@ -110,7 +110,7 @@ def change(name: str) -> None:
 
 
 def main() -> int:
-    start = next(index for index, word in enumerate(sys.argv) if index and word.endswith(".py"))
+    start = next(index for index, word in enumerate(sys.argv) if index and word.endswith((".py", ".pyc")))
     changes = sys.argv[1 : start - 1]
     sys.argv[:] = sys.argv[start:]
     # What the interpreter puts first for a script: its folder, instead of that of this launcher.
