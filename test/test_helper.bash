@@ -24,6 +24,21 @@ run() {
     stderr=$BATS_TEST_TMPDIR/stderr
 }
 
+# Before each command bats notes where it stands, for what it prints of a failed test. Its way takes
+# 0.4 ms a command, and a quarter of a run. Here it is a tenth of that, and nothing in this file, whose failures are shown
+# at the line that calls it.
+if declare -F bats_capture_stack_trace >/dev/null && [ "${BATS_TRACE_LEVEL:-0}" -eq 0 ]; then
+    helper_file=${BASH_SOURCE[0]}
+    bats_debug_trap() {
+        case $1 in "$helper_file" | "$BATS_ROOT"/*) return 0 ;; esac
+        [ -z "${BATS_INTERRUPTED+yes}${BATS_TIMED_OUT+yes}" ] || return 0
+        BATS_DEBUG_LASTLAST_STACK_TRACE=(${BATS_DEBUG_LAST_STACK_TRACE[@]+"${BATS_DEBUG_LAST_STACK_TRACE[@]}"})
+        BATS_DEBUG_LAST_LINENO=(${BASH_LINENO[@]+"${BASH_LINENO[@]}"})
+        BATS_DEBUG_LAST_SOURCE=(${BASH_SOURCE[@]+"${BASH_SOURCE[@]}"})
+        bats_capture_stack_trace
+    }
+fi
+
 # start_server ARGUMENT...  starts $WEBSERVER in test/apps, as "${launch[@]}" if that is set, with the options in
 # SERVER_OPTIONS, on a port of the system's choice unless an argument says --bind. Returns when the server listens,
 # and sets server_pid, port, url, stdout and stderr; the last two name the files with what it prints.
