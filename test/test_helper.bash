@@ -3,7 +3,7 @@
 #
 # shellcheck shell=bash
 
-repository=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+repository=$(CDPATH='' cd "${BASH_SOURCE[0]%/*}/.." && pwd)
 : "${PYTHON:=python3}" "${WEBSERVER:=$repository/webserver.py}" "${CLIENT:=$repository/client.py}"
 export PYTHON WEBSERVER CLIENT
 unset PYTHONUNBUFFERED # with it nothing that is printed can be lost, and no test of that can fail
@@ -13,11 +13,13 @@ export no_proxy='*' NO_PROXY='*'
 
 launch=()          # the command, if any, that starts the server: launch=(bash -c 'ulimit -n 256; exec "$@"' -)
 server_pid=        # the server that runs; empty when the test itself has seen to its end
+servers=0          # how many this test started
 started_servers='' # all that this test started, for the teardown of a test that failed
 
 # `run` unsets $stderr, its place for what --separate-stderr collects. Here it is the server's, and stays.
 if ! declare -F bats_run_unwrapped >/dev/null; then
-    eval "$(declare -f run | sed '1s/^run /bats_run_unwrapped /')"
+    definition=$(declare -f run)
+    eval "bats_run_unwrapped ${definition#run }"
 fi
 run() {
     bats_run_unwrapped "$@"
@@ -43,7 +45,8 @@ fi
 # SERVER_OPTIONS, on a port of the system's choice unless an argument says --bind. Returns when the server listens,
 # and sets server_pid, port, url, stdout and stderr; the last two name the files with what it prints.
 start_server() {
-    local line='' fifo=$BATS_TEST_TMPDIR/ready options=()
+    local line='' fifo options=()
+    servers=$((servers + 1)) fifo=$BATS_TEST_TMPDIR/ready.$servers
     stdout=$BATS_TEST_TMPDIR/stdout stderr=$BATS_TEST_TMPDIR/stderr
     read -r -a options <<<"${SERVER_OPTIONS-}"
     case " $* " in *' --bind'[\ =]*) ;; *) options=(--bind 127.0.0.1:0 ${options[@]+"${options[@]}"}) ;; esac
@@ -64,7 +67,6 @@ start_server() {
         read -r -t 10 line <&7 || true
         cat <&7 >>"$stdout" 3>&- 4>&- &
     } 7<"$fifo"
-    rm "$fifo"
     port=${line#Serving HTTP* on port } port=${port% ...} url=http://127.0.0.1:$port
     case $port in '' | *[!0-9]*) echo "The server printed no ready line, but '$line'." && return 1 ;; esac
 }
@@ -269,11 +271,11 @@ exchange() {
     answer=$BATS_TEST_TMPDIR/answer
     printf '%b' "$1" | raw >"$answer"
     all=$(cat "$answer" && echo .) all=${all%.}
-    head=$(printf '%s' "${all%%"$empty"*}" | tr -d '\r') body=${all#*"$empty"}
+    head=${all%%"$empty"*} head=${head//$'\r'/} body=${all#*"$empty"}
 }
 
 status_is() {
-    [ "$(sed 1q <<<"$head")" = "HTTP/1.1 $1" ] || { echo "$head" && return 1; }
+    [ "${head%%$'\n'*}" = "HTTP/1.1 $1" ] || { echo "$head" && return 1; }
 }
 
 # body_is BODY  is all that came after the first head.
