@@ -1120,7 +1120,6 @@ class Response:
         """Return the head; `known` is the length of the body where all of it is there."""
         if not self.head:
             raise AssertionError("the application did not call start_response (PEP 3333)")
-        self.begun = True
         connection, request = self.connection, self.request
         leaving = connection.site.leaving[0]
         if leaving:  # what has arrived already is answered before the connection closes
@@ -1137,6 +1136,7 @@ class Response:
             if not leaving:
                 request.answered = self.head, known, DATE[0], framing, head
         self.left, self.chunked, self.bodiless, self.close = framing
+        self.begun = True
         return head
 
     def whole(self, blocks: Any) -> bytes:

@@ -655,6 +655,30 @@ END
     done
 }
 
+# While it leaves, it looks whether more has come before it says that the connection closes.
+@test "says nothing of a client that resets while it leaves" {
+    for SERVER_OPTIONS in "" "--workers 1 --threads 2"; do
+        start_server app:app
+        rm -f "$LATCH.arrived"
+        exec 5<>"$LATCH"
+        "$PYTHON" - "$port" "$server_pid" "$LATCH.arrived" <<'END'
+import os, signal, socket, struct, sys, time
+client = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+client.sendall(b"GET /wait HTTP/1.0\r\n\r\n")
+while not os.path.exists(sys.argv[3]):
+    time.sleep(0.01)
+os.kill(int(sys.argv[2]), signal.SIGTERM)
+while not socket.socket().connect_ex(("127.0.0.1", int(sys.argv[1]))):
+    time.sleep(0.01)  # until it leaves
+client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+client.close()
+END
+        echo >&5
+        ends_well
+        [ ! -s "$stderr" ]
+    done
+}
+
 @test "lets nobody connect after TERM, although a worker is busy" {
     for SERVER_OPTIONS in "--workers 2" "--workers 1 --threads 2"; do
         start_server app:app
