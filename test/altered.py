@@ -5,6 +5,7 @@
     no-fork         the platform has no os.fork
     no-ipv6         no interface has an IPv6 address
     no-permission   no address may be bound
+    one-second      the clock stands still, but for deadlines
     held-listen     each listen leaves a line `listen` on stderr, and waits for the FIFO that LATCH names
     shown-sends     each send and sendfile leaves a line `send N` or `sendfile N` on stderr
     room:N          from the first connection on there are descriptors for N connections, and no more
@@ -25,6 +26,7 @@ import os
 import resource
 import socket
 import sys
+import time
 from typing import Any, Callable
 
 accept, bind, listen = socket.socket.accept, socket.socket.bind, socket.socket.listen
@@ -95,6 +97,9 @@ def change(name: str) -> None:
         owner.bind = refuse_ipv6
     elif name == "no-permission":
         owner.bind = refuse
+    elif name == "one-second":
+        clock: Any = time
+        clock.time = lambda: 1e9
     elif name == "held-listen":
         owner.listen = hold
     elif name == "shown-sends":

@@ -254,6 +254,14 @@ loses_nothing() { # OPTION...
     done
 }
 
+@test "takes no other folder for its own that the environment names" {
+    launch=(bash -c "cd '$folder' && exec env PWD=/ \"\$@\"" in_folder)
+    start_server --access-log log app:app
+    renew
+    answers one
+    [ -s "$folder/log" ]
+}
+
 @test "goes on listening on the file of a socket after HUP, and removes it in the end" {
     free_port
     in_folder --bind unix:socket app:app >>"$stdout" 2>>"$stderr" 3>&- 4>&- & server_pid=$!
@@ -474,6 +482,7 @@ webserver.serve(says('one'), bind='127.0.0.1:0')"
 webserver.serve(says('two'), bind='127.0.0.1:$taken')"
     kill -HUP "$server_pid"
     eventually said 1 "cannot listen on 127.0.0.1:$taken: Address already in use"
+    said 0 Traceback
     kill -TERM "$other" && wait_for "$other"
     renew
     [ "$(curl -s -m 10 "http://127.0.0.1:$taken/")" = two ]
@@ -501,32 +510,36 @@ webserver.serve(says('two'), bind='unix:new', workers=2)"
 webserver.serve(says('done'), bind='127.0.0.1:0', keep_alive=60)"
     WEBSERVER=app.py start_server
     keep_open 6
+    keep_open 7
     app_is "import webserver
 webserver.serve(says('two'), bind='127.0.0.1:0', keep_alive=60, workers=1)"
     renew
+    renew
+    ask 6
+    grep -q -x "done" <&6
     SECONDS=0
     kill -TERM "$server_pid"
     ends_well
     [ "$SECONDS" -lt 20 ]
 }
 
-@test "is cut by a second stop while it imports the new code" {
-    for SERVER_OPTIONS in "" "--workers 1"; do
-        app_is 'app = says("done")'
-        start_server --keep-alive 60 app:app
-        keep_open 6
-        before=$(children "$server_pid")
-        rm -f "$LATCH.arrived"
-        exec 5<>"$LATCH"
-        app_is 'wait(); app = says("two")'
+@test "is cut by a second stop while it imports the new code, with who serves from before" {
+    for SERVER_OPTIONS in "" "--workers 1 --threads 2"; do
+        app_is 'app = says("one")'
+        free_port
+        in_folder --bind unix:socket ${SERVER_OPTIONS:+$SERVER_OPTIONS} app:app >>"$stdout" 2>>"$stderr" 3>&- 4>&- & server_pid=$!
+        eventually answers one
+        holds
+        rm -f "$folder/tried"
+        app_is 'wait() if os.path.exists("tried") else open("tried", "w").close(); app = says("two")'
         kill -HUP "$server_pid"
-        eventually arrived 1 # the trial
-        echo >&5
-        eventually arrived 2 # the new image
+        eventually arrived 2
         kill -TERM "$server_pid"
         kill -INT "$server_pid"
         ends_well
-        eventually gone "$before"
+        eventually gone "$(sed 1q "$LATCH.arrived")"
+        wait_for "$client" || [ "$?" -eq 52 ] # curl: no answer
+        [ ! -e "$folder/socket" ]
     done
 }
 
@@ -634,12 +647,14 @@ webserver.serve(says('two'), bind='127.0.0.1:0', keep_alive=60, workers=1)"
 
 # What was accepted already takes the descriptors that accepting needs.
 @test "answers on TERM all who wait, although descriptors are short" {
-    for SERVER_OPTIONS in "--max-children 4" "--workers 1 --threads 4" --no-fork; do
+    for SERVER_OPTIONS in "--max-children 4" "--workers 1 --threads 4" --no-fork "--workers 1"; do
+        nap=0.02
+        [ "$SERVER_OPTIONS" != "--workers 1" ] || nap=0
         launch=(bash -c "ulimit -n 64; cd '$folder'; exec \"\$@\"" short)
-        app_is 'from time import sleep
+        app_is "from time import sleep
 def app(environ, start_response):
-    sleep(0.02)
-    return says("one")(environ, start_response)'
+    sleep($nap)
+    return says('one')(environ, start_response)"
         start_server app:app
         "$PYTHON" - "$port" "$server_pid" <<'END'
 import os, signal, socket, sys
@@ -687,6 +702,7 @@ END
         eventually refused
         lets_go one
         ends_well
+        [ ! -s "$stderr" ]
     done
 }
 
@@ -770,6 +786,27 @@ END
         ends_well
         [ "$SECONDS" -lt 20 ]
     done
+}
+
+@test "says that the connection closes, although it has said otherwise in the same second" {
+    altered one-second
+    start_server --drain-delay 60 hello:app
+    "$PYTHON" - "$port" "$server_pid" <<'END'
+import os, signal, socket, sys, time
+with socket.create_connection(("127.0.0.1", int(sys.argv[1])), 20) as client:
+    def ask():
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        return b"\r\nConnection: close\r\n" in client.recv(65536)
+    assert not any(ask() for _ in range(3))
+    os.kill(int(sys.argv[2]), signal.SIGTERM)
+    for _ in range(100):
+        if ask():
+            break
+        time.sleep(0.05)
+    else:
+        sys.exit("it does not")
+END
+    stop_server # a second time
 }
 
 @test "drains when --drain-delay is over" {
@@ -921,7 +958,6 @@ END
     answers one
 }
 
-# With it goes stderr, and comes HUP.
 @test "says how those from before HUP died that nobody killed" {
     app_is 'def app(environ, start_response): wait(); os._exit(7)'
     for SERVER_OPTIONS in "" "--workers 1"; do
@@ -949,6 +985,7 @@ END
     lets_go "done"
 }
 
+# With it goes stderr, and comes HUP.
 @test "outlives the terminal that it was started from" {
     free_port
     mkfifo "$BATS_TEST_TMPDIR/started"
