@@ -1723,8 +1723,7 @@ class Listener:
 
     def remove(self) -> None:
         """Remove the file of a socket, if it is the one that was made here."""
-        if self.file and identity(self.path) == self.file:
-            os.unlink(self.path)
+        remove_file(self.path, self.file)
 
 
 def identity(path: str) -> Optional[List[int]]:
@@ -1734,6 +1733,12 @@ def identity(path: str) -> Optional[List[int]]:
         return [status.st_dev, status.st_ino]
     except OSError:
         return None
+
+
+def remove_file(path: str, file: Any) -> None:
+    """Remove the file of a socket, if its identity is this one."""
+    if file and identity(path) == file:
+        os.unlink(path)
 
 
 def listen(bind: str, backlog: int) -> List[Listener]:
@@ -2848,7 +2853,7 @@ class Start:
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
         self.noted.append(signum)
-        if sum(one in STOPS for one in self.noted) > 1:
+        if signum in STOPS and sum(one in STOPS for one in self.noted) > 1:
             self.remove_files()
             for pid, _ in self.handed["elders"]:
                 os.kill(pid, signal.SIGKILL)
@@ -2935,8 +2940,8 @@ class Start:
     def remove_files(self) -> None:
         """Remove the files of sockets that were handed over, at the end."""
         for bind, handed in self.handed["listeners"].items():
-            for descriptor, name, file in handed:
-                Listener(adopt(descriptor), bind, name, file).remove()
+            for _, _, file in handed:
+                remove_file(bind[len("unix:") :], file)
 
 
 class Watcher:

@@ -196,7 +196,7 @@ loses_nothing() { # OPTION...
         rm -r "$folder/1"
         renew
         eventually answers two
-        [ -s "$folder/2/log" ]
+        eventually test -s "$folder/2/log"
         stop_server
         rm -r "$folder/2" "$folder/current" "$folder/before"
     done
@@ -259,7 +259,7 @@ loses_nothing() { # OPTION...
     start_server --access-log log app:app
     renew
     answers one
-    [ -s "$folder/log" ]
+    eventually test -s "$folder/log"
 }
 
 @test "goes on listening on the file of a socket after HUP, and removes it in the end" {
