@@ -2852,6 +2852,7 @@ class Start:
         if os.getpid() != self.pid:
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
+            return
         self.noted.append(signum)
         if signum in STOPS and sum(one in STOPS for one in self.noted) > 1:
             self.remove_files()

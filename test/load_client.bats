@@ -5,14 +5,6 @@ load test_helper
 
 ok=$'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
 
-start_fake() {
-    WEBSERVER=$BATS_TEST_DIRNAME/fake_server.py SERVER_OPTIONS='' start_server "$@"
-}
-
-client() {
-    run "$PYTHON" "$CLIENT" "$@"
-}
-
 # one ARGUMENT...  asks on one connection at a time.
 one() {
     client --connections 1 "$@"

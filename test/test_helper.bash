@@ -311,3 +311,12 @@ nginx_configuration() {
     recipe nginx
     echo "}"
 }
+
+# start_fake ARGUMENT...  starts fake_server.py, which does wrong on purpose; client ARGUMENT...  runs client.py.
+start_fake() {
+    WEBSERVER=$BATS_TEST_DIRNAME/fake_server.py SERVER_OPTIONS='' start_server "$@"
+}
+
+client() {
+    run "$PYTHON" "$CLIENT" "$@"
+}
