@@ -849,12 +849,17 @@ END
 @test "starts no worker in place of those that a second TERM cuts" {
     start_server --workers 2 --drain-delay 60 app:app
     read -r -t 2 <>"$LATCH" || true # those that die young are started later
+    holds
+    curl -s -m 20 -o /dev/null "$url/wait" 3>&- 4>&- & other=$!
+    eventually arrived 2 # an idle one could leave before it is cut
     kill -STOP "$server_pid"
     kill -TERM "$server_pid" && kill -INT "$server_pid"
     kill -CONT "$server_pid"
     ends_well
     said 2 'was killed by SIGKILL' # and no other
     said 0 'started later'
+    wait_for "$client" || [ "$?" -eq 52 ] # curl: no answer
+    wait_for "$other" || [ "$?" -eq 52 ]
 }
 
 @test "does not start anew while it drains" {
