@@ -20,9 +20,11 @@ is_failure() {
     done
 }
 
-# Prints the seconds of processor time that the server has used.
+# Prints the seconds of processor time that the server's processes have used.
 seconds_used() {
-    ps -o time= -p "$server_pid" | awk '{ sub(/[.].*/, ""); n = split($0, part, ":"); print part[n] + 60 * part[n - 1] }'
+    local pids
+    pids=$(processes) && ps -o time= -p "${pids//$'\n'/,}" |
+        awk '{ sub(/[.].*/, ""); n = split($0, part, ":"); sum += part[n] + 60 * part[n - 1] } END { print sum }'
 }
 
 # CVE-2024-1135, CVE-2024-6827: Transfer-Encoding that is chunked for one and not for another.
@@ -137,7 +139,8 @@ seconds_used() {
     printf 'POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1000000000\r\n\r\n' >&6
     read -r -t 10 line <&6
     [ "$line" = $'HTTP/1.1 100 Continue\r' ]
-    for pid in "$server_pid" $(children "$server_pid"); do [ "$(ps -o rss= -p "$pid")" -lt 100000 ]; done
+    pids=$(processes)
+    for pid in $pids; do [ "$(ps -o rss= -p "$pid")" -lt 100000 ]; done
     exec 6>&-
 }
 

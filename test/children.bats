@@ -93,7 +93,7 @@ outlives() {
     eventually rests
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     eventually has_children "$(($(workers) + 1))"
-    kill -KILL "$(children "$server_pid")"
+    kill -KILL "$(children)"
     eventually grep -q 'before its first request' "$stderr"
 }
 
@@ -231,7 +231,7 @@ outlives() {
 
 # The application's program has ended, and waits to be asked for by it.
 no_zombie_but_one() {
-    [ "$(zombies "$server_pid" | grep -c .)" -eq 1 ]
+    [ "$(zombies | grep -c .)" -eq 1 ]
 }
 
 # Linux has signals without a name.
@@ -240,7 +240,7 @@ no_zombie_but_one() {
     start_server hello:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     eventually has_children "$(($(workers) + 1))"
-    kill -40 "$(children "$server_pid")" 2>/dev/null || skip "no signal has the number 40 here"
+    kill -40 "$(children)" 2>/dev/null || skip "no signal has the number 40 here"
     eventually grep -q 'killed by' "$stderr"
     curl -sf -m 10 -o /dev/null "$url"
 }

@@ -288,9 +288,10 @@ shown() {
 connected = [socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1) for _ in range(20)]'
     for backlog in 1 100; do
         start_server --backlog "$backlog"
-        kill -STOP "$server_pid"
+        accepting=$(the_server)
+        kill -STOP "$accepting"
         run "$PYTHON" -c "$connect" "$port"
-        kill -CONT "$server_pid"
+        kill -CONT "$accepting"
         [ "$((status == 0))" -eq "$((backlog == 100))" ]
         stop_server
     done

@@ -50,7 +50,7 @@ answers_among() {
 @test "lets an idle connection give way" {
     start_with_room 1
     keep_open 6
-    eventually waits
+    settles
     answers_another
     [ "$(cat <&6)" = "" ]
 }
@@ -89,7 +89,7 @@ answers_among() {
 }
 
 @test "lets who is idle give way before who has sent nothing" {
-    start_with_room 2 fresh_s=0 moment_s=1
+    start_with_room 2 eviction_grace_s=0 retry_delay_s=1
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     keep_open 7
     read -r -t 1 <>"$LATCH" || true # a second for the answer's last steps
@@ -100,7 +100,7 @@ answers_among() {
 }
 
 @test "lets who has sent nothing give way before an unfinished head" {
-    start_with_room 2 fresh_s=0 moment_s=1
+    start_with_room 2 eviction_grace_s=0 retry_delay_s=1
     exec 6<>"/dev/tcp/127.0.0.1/$port" 7<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET / HTTP/1.1\r\nHost' >&6
     answers_another
@@ -110,7 +110,7 @@ answers_among() {
 }
 
 @test "lets an unfinished head give way before an unfinished body" {
-    start_with_room 2 fresh_s=0 moment_s=1
+    start_with_room 2 eviction_grace_s=0 retry_delay_s=1
     exec 6<>"/dev/tcp/127.0.0.1/$port" 7<>"/dev/tcp/127.0.0.1/$port"
     printf 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhell' >&6
     printf 'GET / HTTP/1.1\r\nHost' >&7
@@ -121,7 +121,7 @@ answers_among() {
 }
 
 @test "lets an unfinished body give way before a client that does not read" {
-    start_with_room 2 fresh_s=0 moment_s=1
+    start_with_room 2 eviction_grace_s=0 retry_delay_s=1
     exec 6<>"/dev/tcp/127.0.0.1/$port" 7<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET /large HTTP/1.0\r\n\r\n' >&6
     printf 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhell' >&7
@@ -131,7 +131,7 @@ answers_among() {
 }
 
 @test "lets who has been behind for longest give way first" {
-    start_with_room 2 fresh_s=0 moment_s=1
+    start_with_room 2 eviction_grace_s=0 retry_delay_s=1
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET / HTTP/1.1\r\nHost' >&6
     answers_another
@@ -145,7 +145,7 @@ answers_among() {
 
 # What is on its way arrives within a moment, and a signal to give way that comes before it would cut off everybody.
 @test "lets no head and no body give way whose last bytes may be on their way" {
-    start_with_room 2 fresh_s=60
+    start_with_room 2 eviction_grace_s=60
     exec 6<>"/dev/tcp/127.0.0.1/$port" 7<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET / HTTP/1.1\r\nHost' >&6
     printf 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhell' >&7
@@ -155,7 +155,7 @@ answers_among() {
 }
 
 @test "lets no connection give way to nobody" {
-    start_with_room 3 fresh_s=0
+    start_with_room 3 eviction_grace_s=0
     exec 6<>"/dev/tcp/127.0.0.1/$port" 7<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET / HTTP/1.1\r\nHost' >&6
     for _ in 1 2 3; do answers_another; done
@@ -165,7 +165,7 @@ answers_among() {
 
 # bats test_tags=fork
 @test "cuts no request that is in the application, whoever waits" {
-    start_with_room 1 fresh_s=0
+    start_with_room 1 eviction_grace_s=0
     exec 5<>"$LATCH" 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET /wait HTTP/1.1\r\nHost: a\r\n\r\n' >&6
     eventually arrived 1
@@ -175,7 +175,7 @@ answers_among() {
 }
 
 @test "cuts no body that comes at a good pace, whoever waits" {
-    start_with_room 1 fresh_s=2 -- --min-rate 1
+    start_with_room 1 eviction_grace_s=2 -- --min-rate 1
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'POST / HTTP/1.0\r\nContent-Length: 40\r\n\r\n' >&6
     curl -sf -m 20 -o /dev/null "$url" 3>&- & client=$!

@@ -13,7 +13,7 @@ setup() {
 
 # Succeeds when the server has $1 zombies.
 has_zombies() {
-    [ "$(zombies "$server_pid" | grep -c .)" -eq "$1" ]
+    [ "$(zombies | grep -c .)" -eq "$1" ]
 }
 
 @test "serves the page of the article on port 8888 of localhost" {
@@ -116,23 +116,24 @@ has_zombies() {
     start_server hello:app
     for _ in 1 2 3 4 5 6 7 8 9 10; do
         curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-10]"
-        kill -CHLD "$server_pid"
+        kill -CHLD "$(the_server)" "$server_pid"
     done
     [ ! -s "$stderr" ]
 }
 
-# The parent is stopped while they end, so that their 128 signals become one.
+# The Server is stopped while they end, so that their 128 signals become one.
 # bats test_tags=fork
 @test "leaves no zombie when 128 children end at once, with no later connection to wake it" {
     start_server latch:app
     exec 5<>"$LATCH"
     "$PYTHON" "$CLIENT" --max-conns 128 "$url/wait" 3>&- & client=$!
     eventually arrived 128
-    kill -STOP "$server_pid"
+    forking=$(the_server)
+    kill -STOP "$forking"
     printf '%128s' "" >&5
     wait_for "$client"
     eventually has_zombies 128
-    kill -CONT "$server_pid"
+    kill -CONT "$forking"
     eventually has_children 0
 }
 
@@ -145,7 +146,7 @@ has_zombies() {
 @test "leaves no zombie under continuous load" {
     start_server hello:app
     seq 8 | xargs -P 8 -I{} curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-60]"
-    [ "$(zombies "$server_pid" | grep -c .)" -lt 20 ]
+    [ "$(zombies | grep -c .)" -lt 20 ]
     eventually rests
 }
 

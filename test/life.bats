@@ -25,7 +25,9 @@ gone() {
 
 # Prints how often the server's processes have gone to sleep so far.
 naps() {
-    for process in "$server_pid" $(children "$server_pid"); do awk '/^voluntary_ctxt_switches/ { print $2 }' "/proc/$process/status"; done
+    local pids
+    pids=$(processes) || return
+    for process in $pids; do awk '/^voluntary_ctxt_switches/ { print $2 }' "/proc/$process/status"; done
 }
 
 @test "can be stopped as soon as it says that it serves" {
@@ -153,7 +155,7 @@ naps() {
     start_server --keep-alive 60 --graceful-timeout 60 latch:app
     keep_open 6
     keep_open 7
-    read -r -d '' -a idle <<<"$(children "$server_pid")" || true
+    read -r -d '' -a idle <<<"$(children)" || true
     stop_server
     gone "${idle[@]}"
 }
@@ -205,7 +207,7 @@ naps() {
     start_server --keep-alive 60 latch:app
     keep_open 6
     keep_open 7
-    read -r -d '' -a idle <<<"$(children "$server_pid")" || true
+    read -r -d '' -a idle <<<"$(children)" || true
     kill -KILL "$server_pid"
     eventually gone "$server_pid" "${idle[@]}"
     start_server --bind "127.0.0.1:$port" hello:app
@@ -231,7 +233,7 @@ naps() {
     keep_open 6
     curl -si -m 20 "$url/wait" >"$answer" 3>&- & client=$!
     eventually arrived 1
-    idle=$(children "$server_pid" | grep -v -x "$(cat "$LATCH.arrived")")
+    idle=$(children | grep -v -x "$(cat "$LATCH.arrived")")
     kill -KILL "$server_pid"
     server_pid=
     eventually gone "$idle"
@@ -244,7 +246,7 @@ cut_after_grace() { # PATH
     start_server --graceful-timeout 1 endless:app
     curl -sN -m 30 "$url$1" >"$answer" 3>&- & client=$!
     eventually test -s "$answer"
-    child=$(children "$server_pid")
+    child=$(children)
     kill -KILL "$server_pid"
     server_pid=
     eventually gone "$child"
@@ -261,7 +263,7 @@ cut_after_grace() { # PATH
 
 @test "leaves no child that a busy client keeps busy when it is killed with -9" {
     start_server hello:app
-    workers=$(children "$server_pid")
+    workers=$(children)
     "$PYTHON" "$repository/test/busy_client.py" "$port" "$server_pid"
     server_pid=
     eventually gone "$workers"

@@ -154,7 +154,7 @@ sys.argv[:] = sys.argv[2:]
 runpy.run_path(sys.argv[0], run_name="__main__")')
     start_server --keep-alive 60 --max-children 1 latch:app
     keep_open 6
-    eventually waits
+    settles
     [ "$(curl -s -m 10 "$url")" = "done" ]
 }
 
@@ -162,7 +162,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")')
     start_server --max-children 2 latch:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     eventually has_children 1
-    child=$(children "$server_pid")
+    child=$(children)
     kill -STOP "$child"
     exec 7<>"/dev/tcp/127.0.0.1/$port"
     [ "$(curl -s -m 8 "$url")" = "done" ]
@@ -170,12 +170,12 @@ runpy.run_path(sys.argv[0], run_name="__main__")')
 }
 
 @test "leaves a client alone that is in time, whoever sends the signal to give way" {
-    altered fresh_s=60
+    altered eviction_grace_s=60
     start_server latch:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     eventually has_children 1
-    eventually waits
-    kill -URG "$(children "$server_pid")"
+    settles
+    kill -URG "$(children)"
     run read -r -t 1 <&6
     [ "$status" -gt 128 ] # it waits
     ask 6
@@ -186,7 +186,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")')
     start_server latch:app
     exec 5<>"$LATCH"
     keep_open 6
-    eventually waits
+    settles
     env printf 'GET /wait HTTP/1.1\r\nHost: a\r\n\r\n' >&6
     eventually arrived 1
     kill -URG "$(cat "$LATCH.arrived")"
@@ -196,7 +196,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")')
 
 # The head, which could have said that the connection closes, is sent by then. Nobody is asked for a minute.
 @test "lets no connection go idle whose response had begun when others came to wait" {
-    altered moment_s=60
+    altered retry_delay_s=60
     start_server --keep-alive 60 --max-children 1 stream:app
     exec 5<>"$LATCH" 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET /wait HTTP/1.1\r\nHost: a\r\n\r\n' >&6
@@ -220,8 +220,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")')
 @test "answers a request that has arrived unread before its connection gives way" {
     start_server --keep-alive 60 --max-children 1 latch:app
     keep_open 6
-    eventually waits
-    child=$(children "$server_pid")
+    settles
+    child=$(children)
     kill -STOP "$child"
     ask 6
     run curl -s -m 1 "$url"
@@ -233,8 +233,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")')
     start_server --max-children 1 latch:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     eventually has_children 1
-    eventually waits
-    child=$(children "$server_pid")
+    settles
+    child=$(children)
     kill -STOP "$child"
     ask 6
     run curl -s -m 1 "$url"
@@ -301,7 +301,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")')
 }
 
 @test "ends when its grace has passed although a client waits that nobody can be forked for" {
-    altered fork:EAGAIN:1000000:1 fresh_s=60 # or the first would give way
+    altered fork:EAGAIN:1000000:1 eviction_grace_s=60 # or the first would give way
     start_server --graceful-timeout 1 hello:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET / HTTP/1.1\r\n' >&6

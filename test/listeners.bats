@@ -185,7 +185,7 @@ answers_on_a_file() {
 takes_the_place_of_the_dead() {
     serves --bind "unix:$file" hello:app
     greets "$file"
-    read -r -d '' -a others <<<"$(children "$server_pid")" || true
+    read -r -d '' -a others <<<"$(children)" || true
     kill -KILL "$server_pid"
     eventually gone "$server_pid" ${others[@]+"${others[@]}"}
     [ -S "$file" ]

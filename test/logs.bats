@@ -477,7 +477,7 @@ start_hanging() {
 @test "says what a child was serving that somebody else killed, and what kills so" {
     for mode in "" "--workers 1" "--workers 1 --threads 2"; do
         start_hanging "$mode"
-        kill -KILL "$(children "$server_pid")"
+        kill -KILL "$(children)"
         dies "$somebody $while_serving"
     done
 }
@@ -489,8 +489,8 @@ start_hanging() {
         export SERVER_OPTIONS="$mode"
         start_server latch:app
         keep_open 6
-        eventually waits
-        kill -KILL "$(children "$server_pid")"
+        settles
+        kill -KILL "$(children)"
         dies "$somebody after 127\.0\.0\.1 GET / HTTP/1\.1"
     done
 }
@@ -536,18 +536,19 @@ start_shown() {
     start_server hello:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     eventually has_children 1
-    eventually waits
+    settles
     : >"$stderr"
     kill -USR1 "$server_pid"
     eventually grep -q ' in wait$' "$stderr" # and those for which `waits` asked, perhaps
-    said 1 "child $(children "$server_pid") is silent for [0-9.]+ s: 127\.0\.0\.1"
+    said 1 "child $(children) is silent for [0-9.]+ s: 127\.0\.0\.1"
 }
 
 @test "shows on USR1 every worker, and those without a request too" {
     start_server --workers 2 hello:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     eventually counted
-    for worker in $(children "$server_pid"); do eventually grep -q -E "\] worker $worker has [01] connections?$" "$stderr"; done
+    pids=$(children)
+    for worker in $pids; do eventually grep -q -E "\] worker $worker has [01] connections?$" "$stderr"; done
     grep -q ' in work$' "$stderr"
 }
 

@@ -378,7 +378,7 @@ goes_idle() {
         app_is 'app = says("done")'
         start_server --keep-alive 60 app:app
         keep_open 6
-        read -r -d '' -a before <<<"$(children "$server_pid")" || true
+        read -r -d '' -a before <<<"$(children)" || true
         renew
         kill -KILL "$server_pid"
         server_pid=
@@ -391,7 +391,7 @@ goes_idle() {
         app_is 'app = says("done")'
         start_server --keep-alive 60 app:app
         keep_open 6
-        read -r -d '' -a before <<<"$(children "$server_pid")" || true
+        read -r -d '' -a before <<<"$(children)" || true
         renew
         app_is 'wait()'
         rm -f "$LATCH.arrived"

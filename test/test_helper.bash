@@ -6,6 +6,8 @@
 repository=$(CDPATH='' cd "${BASH_SOURCE[0]%/*}/.." && pwd)
 : "${PYTHON:=python3}" "${WEBSERVER:=$repository/webserver.py}" "${CLIENT:=$repository/client.py}"
 export PYTHON WEBSERVER CLIENT
+# Delete this line, and the one that asks for it in start_server, when every webserver.py has a Supervisor:
+supervised=$(grep -c '^class Supervisor' "$repository/webserver.py") || true
 unset PYTHONUNBUFFERED # with it nothing that is printed can be lost, and no test of that can fail
 
 # A proxy that the environment names must not stand between curl and 127.0.0.1.
@@ -13,7 +15,8 @@ export no_proxy='*' NO_PROXY='*'
 
 launch=()          # the command, if any, that starts the server: launch=(bash -c 'ulimit -n 256; exec "$@"' -)
 server_pid=        # the server that runs; empty when the test itself has seen to its end
-servers=0          # how many this test started
+single=            # "yes" when that is one process: with --no-fork
+started=0          # how many servers this test started
 started_servers='' # all that this test started, for the teardown of a test that failed
 
 # `run` unsets $stderr, its place for what --separate-stderr collects. Here it is the server's, and stays.
@@ -46,10 +49,13 @@ fi
 # and sets server_pid, port, url, stdout and stderr; the last two name the files with what it prints.
 start_server() {
     local line='' fifo options=()
-    servers=$((servers + 1)) fifo=$BATS_TEST_TMPDIR/ready.$servers
+    started=$((started + 1)) fifo=$BATS_TEST_TMPDIR/ready.$started
     stdout=$BATS_TEST_TMPDIR/stdout stderr=$BATS_TEST_TMPDIR/stderr
     read -r -a options <<<"${SERVER_OPTIONS-}"
     case " $* " in *' --bind'[\ =]*) ;; *) options=(--bind 127.0.0.1:0 ${options[@]+"${options[@]}"}) ;; esac
+    single=
+    case " ${options[*]-} $* " in *' --no-fork '* | *' no_fork=True '*) single=yes ;; esac
+    [ "$supervised" -gt 0 ] || single=yes # goes with the line that sets it
     mkfifo "$fifo"
     # With job control on, the server gets a process group of its own, as from a terminal: a test can send a
     # signal to the group, and INT, which a shell without job control makes its background jobs ignore, arrives.
@@ -95,15 +101,14 @@ forks() {
     case " ${SERVER_OPTIONS-} " in *' --no-fork '* | *' --workers '*) return 1 ;; esac
 }
 
-# workers  prints how many processes the server has beside the one that was started, when it has no child for a
-# connection; rests  succeeds when it has no others.
+# workers  prints how many workers the server has; rests  succeeds when it has one Server, with these and no other children.
 workers() {
     set -- "$(sed -n 's/.*--workers \([0-9]*\).*/\1/p' <<<"${SERVER_OPTIONS-}")"
     echo "${1:-0}"
 }
 
 rests() {
-    has_children "$(workers)"
+    the_server >/dev/null && has_children "$(workers)"
 }
 
 # threads  succeeds when workers call the application in threads.
@@ -166,25 +171,75 @@ eventually() {
     done
 }
 
-# children PID  prints the pids of its children, zombies included; zombies PID  those of its zombies alone.
-# (kill -0 succeeds for a zombie too.)
+# The processes of a server. The one that the test starts, $server_pid, is the Supervisor. It has a Server, and for a while
+# after HUP two. A Server has a child for each connection, or workers. With --no-fork one process is all of that.
+# Each of these functions fails when there is no Server: else a test of "no zombie" passes where nothing runs.
+#
+# servers     prints the pids of all Servers
+# the_server  prints the pid of the one Server; it accepts in fork mode, and forks workers
+# children    prints the pids of the children of all Servers, zombies included
+# zombies     prints the pids of the zombies that the Supervisor and the Servers have
+# processes   prints all pids, zombies left out
+# children PID  prints the pids of the children of any process, zombies included
+servers() {
+    family servers
+}
+
+the_server() {
+    local found
+    found=$(servers) || return
+    case $found in *[!0-9]*) echo "There are several Servers:" $found >&2 && return 1 ;; esac
+    echo "$found"
+}
+
 children() {
-    ps -A -o pid=,ppid=,stat= | awk -v parent="$1" '$2 == parent { print $1 }'
+    if [ "$#" -eq 0 ]; then
+        family children
+        return
+    fi
+    ps -A -o pid=,ppid= | awk -v parent="$1" '$2 == parent { print $1 }'
 }
 
 zombies() {
-    ps -A -o pid=,ppid=,stat= | awk -v parent="$1" '$2 == parent && $3 ~ /^Z/ { print $1 }'
+    family zombies
 }
 
-# has_children N [PID]  succeeds when the server, or another process, has so many.
+processes() {
+    family processes
+}
+
+# Asks ps, for kill -0 succeeds for a zombie too.
+family() {
+    ps -A -o pid=,ppid=,stat= | awk -v kind="$1" -v root="$server_pid" -v single="$single" '
+        { pids[NR] = $1; parent[$1] = $2; zombie[$1] = $3 ~ /^Z/ }
+        END {
+            for (i = 1; i <= NR; i++) {
+                pid = pids[i]
+                if (!zombie[pid] && (single ? pid : parent[pid]) == root) { is_server[pid] = 1; found++ }
+            }
+            for (i = 1; found && i <= NR; i++) {
+                pid = pids[i]
+                is_child = parent[pid] in is_server
+                is_ours = pid == root || pid in is_server || is_child
+                if (kind == "servers" && pid in is_server || kind == "children" && is_child ||
+                    kind == "zombies" && zombie[pid] && (is_child || parent[pid] == root) ||
+                    kind == "processes" && is_ours && !zombie[pid]) print pid
+            }
+            exit !found
+        }' || { echo "No Server runs, of process ${server_pid:-none}." >&2 && return 1; }
+}
+
+# has_children N [PID]  succeeds when the Servers, or another process, have so many.
 has_children() {
-    [ "$(children "${2-$server_pid}" | grep -c .)" -eq "$1" ]
+    local found
+    found=$(children "${@:2}") && [ "$(grep -c . <<<"$found")" -eq "$1" ]
 }
 
 # descriptors_of_all  prints the number of open descriptors of the server's processes; descriptors PID  of one.
 descriptors_of_all() {
-    local pid sum=0
-    for pid in "$server_pid" $(children "$server_pid"); do sum=$((sum + $(descriptors "$pid"))); done
+    local pid pids sum=0
+    pids=$(processes) || return
+    for pid in $pids; do sum=$((sum + $(descriptors "$pid"))); done
     echo "$sum"
 }
 
@@ -228,10 +283,9 @@ keep_open() {
     done_on "$1"
 }
 
-# waits  succeeds when the server's one child waits for its client in poll, as its stack says, which USR1 shows: for a
-# moment after a response it waits in recv, and can not be asked to give way. A server of one process can at once.
-waits() {
-    ! forks || { kill -USR1 "$(children "$server_pid")" && grep -q ' in wait$' "$stderr"; }
+# settles  gives a child the moment, after a response, in which it looks for the next request before it waits for it.
+settles() {
+    sleep 0.3
 }
 
 # arrived N  succeeds when so many requests have come to the application, where the latch holds them.

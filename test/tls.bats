@@ -455,7 +455,7 @@ END
 }
 
 @test "shows no end of a response that is cut because its client reads too slowly" {
-    altered turn_s=0 # or a client comes to wait for its turn only where others take theirs
+    altered time_slice_s=0 # or a client comes to wait for its turn only where others take theirs
     start_https --send-timeout 0.2 blocks:app
     client <<'END'
 socks = [connect(OLD, 4096) for _ in range(4)]
@@ -517,9 +517,11 @@ END
     [ -r /proc/self/stat ] || skip "no /proc tells here what processes take"
     start_https --header-timeout 60 --keep-alive 60 blocks:app
     client <<'END'
+def processes(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [pid, *(found for child in file.read().split() for found in processes(child))]
 def ticks():
-    with open(f"/proc/{SERVER}/task/{SERVER}/children") as file:
-        pids = [SERVER, *file.read().split()]
+    pids = processes(SERVER)
     return sum(sum(map(int, open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[11:13])) for pid in pids)
 whole, socks = opening(), [connect(data) for data in (b"", GET[:9], b"", LAST[:9], GET)]
 for sock in socks[2:]:

@@ -11,15 +11,15 @@ setup() {
 # spreads COUNT LEAST MOST [one-by-one]  opens so many connections, and succeeds when each worker has its share.
 spreads() {
     "$PYTHON" "$BATS_TEST_DIRNAME/spread.py" "$port" "$1" ${4+"$4"} >"$BATS_TEST_TMPDIR/shares"
-    awk -v least="$2" -v most="$3" -v workers="$(children "$server_pid" | grep -c .)" '
+    awk -v least="$2" -v most="$3" -v workers="$(children | grep -c .)" '
         { print; exit !(NF == workers && $1 >= least && $NF <= most) }' "$BATS_TEST_TMPDIR/shares"
 }
 
 # Kills the first worker, and waits until another is there.
 kill_a_worker() {
     local victim count
-    count=$(children "$server_pid" | grep -c .)
-    victim=$(children "$server_pid" | head -n 1)
+    count=$(children | grep -c .)
+    victim=$(children | head -n 1)
     kill -KILL "$victim"
     eventually said "worker $victim was killed by SIGKILL"
     eventually has_children "$count"
@@ -92,7 +92,7 @@ times_said() {
     wait_for "$load"
     # Eight clients, four deaths.
     awk '{ print; exit !($1 > 100 && $3 == 0 && $5 <= 32) }' "$BATS_TEST_TMPDIR/load"
-    [ "$(zombies "$server_pid")" = "" ]
+    [ "$(zombies)" = "" ]
 }
 
 @test "replaces workers that have served their share, and loses no request" {
@@ -124,7 +124,7 @@ times_said() {
     : >"$FAILURES"
     start_server --workers 1 --no-preload start_fails:app
     seq 4 >"$FAILURES"
-    kill -KILL "$(children "$server_pid")"
+    kill -KILL "$(children)"
     eventually test ! -s "$FAILURES"
     [ "$(curl -s -m 20 "$url")" = "started" ]
     times_said 1 'started later'
@@ -189,7 +189,7 @@ ends_call() { # PATH ARGUMENT...
     exec 5<>"$LATCH"
     curl -s -m 20 "$url/wait" >"$BATS_TEST_TMPDIR/answer" 3>&- 4>&- & client=$!
     eventually arrived 1
-    kill -URG "$(children "$server_pid")"
+    kill -URG "$(children)"
     echo >&5
     wait_for "$client"
     [ "$(cat "$BATS_TEST_TMPDIR/answer")" = "done" ]
@@ -305,7 +305,7 @@ is_stopped() {
     : >"$FAILURES"
     start_server --workers 1 --no-preload start_fails:app
     seq 1000 >"$FAILURES"
-    kill -KILL "$(children "$server_pid")"
+    kill -KILL "$(children)"
     eventually said 'started later'
     read -r -t 3 <>"$LATCH" || true
     [ "$(grep -c . "$FAILURES")" -gt 988 ]
@@ -335,7 +335,7 @@ is_stopped() {
     start_server --workers 1 --keep-alive 60 --max-requests 30 pid:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     ask 6
-    old=$(children "$server_pid")
+    old=$(children)
     curl -sf -m 10 -o /dev/null "$url/[1-29]"
     eventually answers_another "$old"
     for _ in 1 2 3 4 5 6 7 8 9 10; do answers_another "$old" || return; done
@@ -352,24 +352,25 @@ is_stopped() {
         read -r -t 1 <>"$LATCH" || true # until there is a successor
     done
     has_children 4
-    last=$(children "$server_pid" | sort -n | tail -n 1)
+    last=$(children | sort -n | tail -n 1)
     exec 6>&-
     eventually answers_another "$last"
 }
 
-# The parent is stopped until it has to hear that the successor is ready before it learns that the other is dead.
+# The Server is stopped until it has to hear that the successor is ready before it learns that the other is dead.
 @test "outlives a worker that dies before it can be told to leave" {
     exec 5<>"$LATCH"
     echo >&5 # for the first import
     start_server --workers 1 --no-preload --max-requests 2 latch_at_import:app
     curl -sf -m 5 -o /dev/null "$url/[1-2]"
     eventually arrived 2
-    kill -STOP "$server_pid"
-    eventually is_stopped "$server_pid"
+    forking=$(the_server)
+    kill -STOP "$forking"
+    eventually is_stopped "$forking"
     kill -KILL "$(head -n 1 "$LATCH.arrived")"
     echo >&5
     curl -sf -m 10 -o /dev/null "$url" # the successor is ready
-    kill -CONT "$server_pid"
+    kill -CONT "$forking"
     eventually has_children 1
     curl -sf -m 10 -o /dev/null "$url"
     echo >&5 # for a third
@@ -378,7 +379,7 @@ is_stopped() {
 @test "replaces a worker after a random number of requests with --max-requests-jitter" {
     start_server --workers 1 --max-requests 1 --max-requests-jitter 1000000 pid:app
     curl -sf -m 10 "$url/[1-20]" >"$BATS_TEST_TMPDIR/pids" # the share is less once in 50,000 times
-    [ "$(sort -u "$BATS_TEST_TMPDIR/pids")" = "$(children "$server_pid")" ]
+    [ "$(sort -u "$BATS_TEST_TMPDIR/pids")" = "$(children)" ]
 }
 
 @test "loses no request of clients that keep it busy when it stops" {
@@ -447,11 +448,11 @@ ends_no_stream() {
     keep_open 6
     keep_open 7
     read -r -t 1 <>"$LATCH" || true # since when both are idle
-    kill -STOP "$(children "$server_pid")"
-    eventually is_stopped "$(children "$server_pid")"
+    kill -STOP "$(children)"
+    eventually is_stopped "$(children)"
     exec 8<>"/dev/tcp/127.0.0.1/$port"
     for fd in 6 7 8; do ask 1 | cat >&"$fd"; done # in one segment each
-    kill -CONT "$(children "$server_pid")"
+    kill -CONT "$(children)"
     for fd in 6 7 8; do done_on "$fd" || return; done
     [ "$(grep -c Traceback "$stderr")" -eq 0 ]
 }
@@ -471,7 +472,7 @@ ends_no_stream() {
     [ -r /proc/self/status ] || skip "no /proc tells here how many threads a process has"
     start_server --workers 1 --threads 4 stream:app
     seq 100 | xargs -P 8 -I{} curl -sf -m 10 -o /dev/null "$url/{}"
-    [ "$(number_of_threads "$(children "$server_pid")")" -le 5 ]
+    [ "$(number_of_threads "$(children)")" -le 5 ]
 }
 
 @test "answers others while a client reads nothing of what is written" {
