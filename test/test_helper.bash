@@ -53,9 +53,7 @@ start_server() {
     stdout=$BATS_TEST_TMPDIR/stdout stderr=$BATS_TEST_TMPDIR/stderr
     read -r -a options <<<"${SERVER_OPTIONS-}"
     case " $* " in *' --bind'[\ =]*) ;; *) options=(--bind 127.0.0.1:0 ${options[@]+"${options[@]}"}) ;; esac
-    single=
-    case " ${options[*]-} $* " in *' --no-fork '* | *' no_fork=True '*) single=yes ;; esac
-    [ "$supervised" -gt 0 ] || single=yes # goes with the line that sets it
+    known_as "${options[*]-} $*"
     mkfifo "$fifo"
     # With job control on, the server gets a process group of its own, as from a terminal: a test can send a
     # signal to the group, and INT, which a shell without job control makes its background jobs ignore, arrives.
@@ -75,6 +73,13 @@ start_server() {
     } 7<"$fifo"
     port=${line#Serving HTTP* on port } port=${port% ...} url=http://127.0.0.1:$port
     case $port in '' | *[!0-9]*) echo "The server printed no ready line, but '$line'." && return 1 ;; esac
+}
+
+# known_as ARGUMENTS  sets whether a server with these arguments is one process.
+known_as() {
+    single=
+    case " $1 " in *' --no-fork '* | *' no_fork=True '*) single=yes ;; esac
+    [ "$supervised" -gt 0 ] || single=yes # goes with the line that sets it
 }
 
 # stop_server [SIGNAL]  sends TERM or another signal, and succeeds when the server ends with exit status 0.
@@ -250,6 +255,118 @@ descriptors() {
     else
         lsof -p "$1" -a -d 0-999999 -F f | grep -c '^f'
     fi
+}
+
+# stderr_has N PATTERN  succeeds when so many of the server's lines there match; logs_that N PATTERN  of those with a time.
+stderr_has() {
+    [ "$(grep -a -c -E -e "$2" "$stderr")" -eq "$1" ]
+}
+
+logs_that() {
+    stderr_has "$1" "^[-0-9]{10} [:0-9]{8} \[[0-9]+\].*$2"
+}
+
+# refused  succeeds when nothing listens on the port: a connection that merely waits is not refused.
+refused() {
+    local code=0
+    curl -s -m 1 -o /dev/null "$url" || code=$?
+    [ "$code" -eq 7 ]
+}
+
+# gone PID...  succeeds when none of these processes runs; a zombie does not run.
+gone() {
+    local pids=" $* "
+    ps -A -o pid=,stat= | awk -v pids="${pids//$'\n'/ }" 'index(pids, " " $1 " ") && $2 !~ /^Z/ { found = 1 } END { exit found }'
+}
+
+# own_folder  has the servers of a test start in a folder of its own, $folder, where app:app is the application.
+own_folder() {
+    export LATCH="$BATS_TEST_TMPDIR/latch" PYTHONPATH="$BATS_TEST_DIRNAME/apps"
+    export PYTHONDONTWRITEBYTECODE=1 # a cache does not tell two files of one second and one size apart
+    folder=$BATS_TEST_TMPDIR/folder answer=$BATS_TEST_TMPDIR/answer
+    # shellcheck disable=SC2016
+    launch=(bash -c "cd '$folder' && exec \"\$@\"" in_folder)
+    mkfifo "$LATCH"
+    mkdir "$folder"
+    app_is 'app = says("one")'
+}
+
+# file_is NAME STATEMENTS  makes a module in that folder, in one step; app_is STATEMENTS  makes the application.
+file_is() {
+    printf 'import os\nfrom latch import wait\nfrom says import says\n%s\n' "$2" >"$folder/$1.new"
+    mv "$folder/$1.new" "$folder/$1"
+}
+
+app_is() {
+    file_is app.py "$1"
+}
+
+# answers LINE  succeeds when that is the answer.
+answers() {
+    [ "$(curl -s -m 10 "$url")" = "$1" ]
+}
+
+# renew [-GROUP]  sends HUP, and returns when the new Server is ready: there is another ready line.
+renew() {
+    local before
+    before=$(grep -c '^Serving' "$stdout") || true
+    kill -HUP -- "${1-$server_pid}"
+    eventually has_restarted "$((before + 1))"
+}
+
+has_restarted() {
+    [ "$(grep -c '^Serving' "$stdout")" -ge "$1" ]
+}
+
+# has_servers N
+has_servers() {
+    [ "$(servers | grep -c .)" -eq "$1" ]
+}
+
+# holds  has a request arrive in the application, where the latch keeps it; lets_go LINE  has it answered with that.
+holds() {
+    rm -f "$LATCH.arrived"
+    exec 5<>"$LATCH"
+    curl -s -m 20 "$url/wait" >"$answer" 3>&- 4>&- & client=$!
+    eventually arrived 1
+}
+
+lets_go() {
+    echo >&5
+    wait_for "$client"
+    [ "$(cat "$answer")" = "$1" ]
+}
+
+# goes_idle COMMAND  runs it during a response whose head is sent, without Connection: close: then the connection stays open.
+goes_idle() {
+    local line=
+    rm -f "$LATCH.arrived"
+    exec 5<>"$LATCH" 6<>"/dev/tcp/127.0.0.1/$port"
+    printf 'GET /wait HTTP/1.1\r\nHost: a\r\n\r\n' >&6
+    eventually arrived 1
+    "$@"
+    echo >&5
+    until [ "$line" = $'0\r' ]; do read -r -t 10 line <&6 || return; done
+    read -r -t 10 line <&6
+    run read -r -t 1 <&6
+    [ "$status" -gt 128 ] # it waits
+    ask 6
+    [ "$(grep -c -i '^connection: close' <&6)" -eq 1 ]
+}
+
+# free_port  sets port and url to those of a server that has just ended.
+free_port() {
+    start_server
+    stop_server
+}
+
+# begin_server ARGUMENT...  starts a server in $folder, on that port, and does not wait until it is ready; start_server would.
+begin_server() {
+    local options=()
+    read -r -a options <<<"${SERVER_OPTIONS-}"
+    known_as "${options[*]-} $*"
+    (cd "$folder" && exec "$PYTHON" "$WEBSERVER" --bind "127.0.0.1:$port" ${options[@]+"${options[@]}"} "$@") \
+        >>"$stdout" 2>>"$stderr" 3>&- 4>&- & server_pid=$!
 }
 
 # raw  sends stdin to the server as it is, and prints what comes back until the server closes the connection. It
