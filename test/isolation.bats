@@ -84,7 +84,7 @@ END
     cd "$BATS_TEST_TMPDIR"
     PYTHONPATH="$BATS_TEST_TMPDIR:$BATS_TEST_DIRNAME/apps" "$PYTHON" - 2>"$answer" <<'END'
 import called, faulthandler, socket
-faulthandler.dump_traceback_later(20, exit=True)
+faulthandler.dump_traceback_later(10, exit=True)
 recv = socket.socket.recv
 def raise_on_demand(sock, *arguments):
     data = recv(sock, *arguments)
