@@ -88,7 +88,7 @@ three_logged() {
     [ "$(grep -c . "$BATS_TEST_TMPDIR/log")" -eq 3 ]
 }
 
-@test "raises UsageError from serve() for what it cannot do" {
+@test "raises ConfigError from serve() for what it cannot do" {
     quietly "$BATS_TEST_TMPDIR/none/log" <<'END'
 import sys, webserver
 wrong = [{"nonsense": 1}, {"workers": "x"}, {"bind": "x"}, {"bind": ["127.0.0.1:0", "192.0.2.1:0"]}, {"keep_alive": -1},
@@ -96,7 +96,7 @@ wrong = [{"nonsense": 1}, {"workers": "x"}, {"bind": "x"}, {"bind": ["127.0.0.1:
 for options in wrong:
     try:
         webserver.serve(called.app, **{"bind": "127.0.0.1:0", **options})
-    except webserver.UsageError as error:
+    except webserver.ConfigError as error:
         assert "\n" not in str(error) and str(error)
     else:
         sys.exit(f"It took {options}.")
@@ -109,7 +109,7 @@ import sys, webserver
 for wrong in "called:app", 42:
     try:
         webserver.serve(wrong, bind="192.0.2.1:0")
-    except (webserver.UsageError, TypeError) as error:
+    except (webserver.ConfigError, TypeError) as error:
         assert "192.0.2.1" not in str(error), error
     else:
         sys.exit(f"It served {wrong}.")
@@ -405,7 +405,7 @@ with called.make(app) as server:
 END
 }
 
-@test "raises UsageError from make_server() where it cannot listen" {
+@test "raises ConfigError from make_server() where it cannot listen" {
     quietly <<'END'
 import webserver
 with called.make() as server:
@@ -413,7 +413,7 @@ with called.make() as server:
         try:
             webserver.make_server(host, port, called.app)
             raise SystemExit(f"It took {host}:{port}.")
-        except webserver.UsageError as error:
+        except webserver.ConfigError as error:
             assert str(port) in str(error)
 END
 }
@@ -445,7 +445,7 @@ with my_server.make_server("127.0.0.1", 0, my_server.hello) as server:
     assert server.server_port and "webserver" not in sys.modules
 try:
     my_server.serve(my_server.hello, nonsense=1)
-except my_server.UsageError:
+except my_server.ConfigError:
     pass
 END
 }
