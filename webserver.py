@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from typing import Optional, Sequence, Set, Tuple, Type, TypeVar, Union
 
     T = TypeVar("T")
+    ConnectionOwner = Union["ForkServer", "Worker"]
     Steps = Generator[Tuple[Any, Any], Any, T]  # a part of a conversation, returning T
     Environ = Dict[str, Any]
     ExcInfo = Tuple[Type[BaseException], BaseException, TracebackType]
@@ -234,7 +235,9 @@ LINGER_OFF, LINGER_RESET = struct.pack("ii", 0, 0), struct.pack("ii", 1, 0)  # s
 def grace_left(limits: Limits, state: int, timeout: float) -> float:
     """Return the seconds until a connection that waits in `state`, with `timeout` seconds left, has been
     idle, or behind what its state allows, for the eviction grace."""
-    allowed_s = {KEEP_ALIVE: limits.keep_alive_s, READ_BODY: limits.stall_timeout_s, WRITE: limits.send_timeout_s}
+    if state == KEEP_ALIVE:
+        return timeout - limits.keep_alive_s + limits.recv_timeout_s
+    allowed_s = {READ_BODY: limits.stall_timeout_s, WRITE: limits.send_timeout_s}
     return timeout - allowed_s.get(state, limits.header_timeout_s) + limits.eviction_grace_s
 
 
@@ -279,6 +282,10 @@ class Connection:
             return None
         except OSError as error:
             raise ClientDisconnected from error
+
+    def events(self, state: int) -> int:
+        """Return what to wait for in `state`: TLS may have to read in order to write."""
+        return self.tls_event or (WRITABLE if state == WRITE else READABLE)
 
     def receive(self, state: int, deadline: float) -> Steps[bytes]:
         """Return what arrives, b"" at the end. It is tried once more after the deadline, so that bytes which
@@ -1532,12 +1539,22 @@ def step(conversation: Steps[Any], value: Any) -> Any:
         return None
 
 
-# ---- loop: resumes what is ready, or whose deadline has passed --------------------------------
+# ---- loop: resumes what is ready, or whose time has come --------------------------------------
+
+_own_descriptors: Set[int] = set()  # those of the server that this process has open
+
+
+def open_pipe() -> Tuple[int, int]:
+    """Return the ends of a pipe, to read and to write. Neither blocks."""
+    ends = os.pipe()
+    for end in ends:
+        os.set_blocking(end, False)
+    _own_descriptors.update(ends)
+    return ends
 
 
 class Handle:
-    """What waits for a descriptor: `resume` is called with True when it is ready, with False at the
-    deadline."""
+    """What waits for a descriptor: resume(True) is called when it is ready, resume(False) at the deadline."""
 
     __slots__ = ("deadline", "events", "key")
 
@@ -1547,7 +1564,6 @@ class Handle:
         self.deadline = NEVER
 
     def resume(self, ready: bool) -> None:
-        """Go on."""
         raise NotImplementedError
 
 
@@ -1558,18 +1574,18 @@ class Watch(Handle):
     callback: Callable[[], None]
 
     def resume(self, ready: bool) -> None:
-        """Call it."""
         self.callback()
 
 
 class Loop:
-    """An event loop. Connections have deadlines that move all the time and may be late: they are looked
-    through when the earliest that was seen has passed. Timers are few, named and exact."""
+    """An event loop. Deadlines of connections move all the time and may be late: they are looked through when
+    the earliest that was seen has passed. Timers are few, named and exact. A signal or a thread writes to
+    `waker`, and `on_wake` is called."""
 
     SCAN_S = 0.1  # the least between two looks at all deadlines
     MOST_S = 3600.0  # poll takes 2**31 ms at most; an application may have replaced the clock
 
-    def __init__(self) -> None:
+    def __init__(self, on_wake: Callable[[], None]) -> None:
         self.poller: Any = getattr(select, "epoll", select.poll)()  # with the same methods
         self.unit = 1 if hasattr(select, "epoll") else 1000  # poll takes milliseconds
         self.handles: Dict[int, Handle] = {}
@@ -1577,76 +1593,90 @@ class Loop:
         self.turns: List[Handle] = []  # resumed after all that is ready now
         self.next_scan = NEVER
         self.running = True
+        if hasattr(self.poller, "fileno"):
+            _own_descriptors.add(self.poller.fileno())
+        self.on_wake = on_wake
+        self.reader, self.waker = open_pipe()
+        self.watch(self.reader, self.read_waker)
 
-    def wait(self, handle: Handle, events: int, deadline: float) -> None:
+    def wake(self) -> None:
+        """Have on_wake() called, from a thread or a signal handler."""
+        try:
+            os.write(self.waker, b".")
+        except BlockingIOError:  # it is full, and wakes
+            pass
+
+    def read_waker(self) -> None:
+        """Empty the pipe: its bytes mean nothing."""
+        os.read(self.reader, 4096)
+        self.on_wake()
+
+    def wait(self, handle: Handle, events: int, deadline: float = NEVER) -> None:
         """Resume `handle` when its descriptor is ready for `events`, or at `deadline`."""
         if handle.events != events:
-            try:
-                if not events:
-                    self.poller.unregister(handle.key)
-                elif handle.events:
-                    self.poller.modify(handle.key, events)
-                else:
-                    self.poller.register(handle.key, events)
-            finally:
-                handle.events = events
+            before, handle.events = handle.events, events
+            if not events:
+                self.poller.unregister(handle.key)
+            elif before:
+                self.poller.modify(handle.key, events)
+            else:
+                self.poller.register(handle.key, events)
         handle.deadline = deadline
         if deadline < self.next_scan:
             self.next_scan = deadline
-
-    def take_turn(self, handle: Handle) -> None:
-        """Resume `handle` after the others."""
-        self.wait(handle, NO_EVENTS, NEVER)
-        self.turns.append(handle)
 
     def watch(self, key: int, callback: Callable[[], None]) -> None:
         """Call `callback` whenever `key` is readable."""
         watch: Any = self.handles.get(key) or self.handles.setdefault(key, Watch(key))
         watch.callback = callback
-        self.wait(watch, READABLE, NEVER)
+        self.wait(watch, READABLE)
 
     def forget(self, key: int) -> None:
-        """Wait for a descriptor no longer. To be called before it is closed: where another process has it
-        open too, epoll would go on reporting it."""
+        """Wait for a descriptor no longer. Call this before it is closed: where another process has it open,
+        epoll would go on reporting it."""
         handle = self.handles.pop(key, None)
         if handle:
-            self.wait(handle, NO_EVENTS, NEVER)
+            self.wait(handle, NO_EVENTS)
 
-    def call_at(self, name: str, when: float, callback: Callable[[], None]) -> None:
-        """Call `callback` once, then. A timer of the same name is replaced."""
-        self.timers[name] = when, callback
+    def call_later(self, name: str, delay_s: float, callback: Callable[[], None]) -> None:
+        """Call `callback` once, after a delay. A timer of the same name is replaced."""
+        self.timers[name] = time.monotonic() + delay_s, callback
 
     def close(self) -> None:
-        """Close the poller. An epoll set is shared by fork: a child must not unregister from it."""
-        if hasattr(self.poller, "close"):
+        """Close what the loop has opened."""
+        for descriptor in (self.reader, self.waker):
+            _own_descriptors.discard(descriptor)
+            os.close(descriptor)
+        if hasattr(self.poller, "fileno"):
+            _own_descriptors.discard(self.poller.fileno())
             self.poller.close()
 
     def run(self) -> None:
         """Run until `running` is made false."""
         poll, handles, timers = self.poller.poll, self.handles, self.timers
         while self.running:
-            due = min(timers.values(), key=lambda timer: timer[0])[0] if timers else NEVER
-            due = 0.0 if self.turns else min(due, self.next_scan)
+            due = min([self.next_scan, *(when for when, _ in timers.values())]) if timers else self.next_scan
+            if self.turns:
+                due = 0.0
             timeout = None if due == NEVER else min(max(0.0, due - time.monotonic()), self.MOST_S) * self.unit
             for key, _ in poll(timeout):
                 handle = handles.get(key)
-                # It may be forgotten or busy by now, or its number be another one's: that finds nothing.
+                # It may be forgotten or busy by now, or its number be another one's, which then finds nothing.
                 if handle and handle.events:
                     handle.resume(True)
             turns, self.turns = self.turns, []
             for handle in turns:
                 handle.resume(True)
-            if timers or self.next_scan != NEVER:
-                self.run_timers(time.monotonic())
+            if due != NEVER:
+                self.run_due(time.monotonic())
 
-    def run_timers(self, now: float) -> None:
+    def run_due(self, now: float) -> None:
         """Call the timers that are due, and resume the handles whose deadline has passed."""
         for name, (when, callback) in list(self.timers.items()):
-            if when <= now and self.timers.get(name) == (when, callback):
+            if when <= now and self.timers.get(name, (NEVER,))[0] == when:
                 del self.timers[name]
                 callback()
         if now >= self.next_scan:
-            self.next_scan = NEVER
             for handle in list(self.handles.values()):
                 if handle.deadline <= now:
                     handle.deadline = NEVER
@@ -1655,48 +1685,27 @@ class Loop:
             self.next_scan = max(earliest, now + self.SCAN_S)
 
 
-def wake_up_pipe() -> Tuple[int, int]:
-    """Return a pipe of which neither end blocks, by which a thread or a signal wakes a loop."""
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    os.set_blocking(writer, False)
-    return reader, writer
-
-
-def read_wake_ups(reader: int) -> None:
-    """Empty the pipe. The bytes in it mean nothing."""
-    try:
-        os.read(reader, 4096)
-    except BlockingIOError:
-        pass
-
-
-def wake(writer: int) -> None:
-    """Wake the loop that watches the other end."""
-    try:
-        os.write(writer, b".")
-    except BlockingIOError:  # it is full, and wakes
-        pass
-
-
 # ---- scoreboard: what every process is doing, in memory that outlives it ----------------------
 
-# A Server and its children share one scoreboard. There are no locks: each byte has one writer.
+# A Server and its children share one scoreboard. It has no locks: each byte has one writer.
 #
 #     byte 0  CLOSING            close each connection after its response    written by the Server
 #     byte 1  DRAINING           close idle connections too                  written by the Server
-#     byte 2  FULL               children: as CLOSING, while clients wait    written by the ForkServer
+#     byte 2  FULL               as CLOSING, in children, while clients wait written by the ForkServer
 #     byte 3  FORWARDED_DROPPED  this was logged once                        written by anyone
 #     byte 4  LOG_FAILED         this was logged once                        written by anyone
 #
 #     byte 256 n   the record of slot n, written by the child or thread that has it:
-#                  state (1 byte), 3 unused, load (4), since (8: when the state began), client and
-#                  request-line (240, the first byte is their length)
+#                  0  state                  1  READY, or LEAVING: replace me     2  RETIRE (by the Server)
+#                  4  load, 4 bytes          8  since, 8 bytes: when the state began
+#                  16 client and request-line, 240 bytes, of which the first is the length
 #
-# A child has one slot, a worker one for each thread, of which the first carries its load: how many
-# connections it has, or NOT_ACCEPTING. From these the Server knows what a dead child was serving and which
-# call hangs, and a worker whether another one has fewer connections.
+# A child has one slot, a worker one for each thread; the first carries its load, the number of its
+# connections, or NOT_ACCEPTING. From these the Server knows what a dead child was serving and which call
+# hangs, and a worker whether another one has fewer connections.
 CLOSING, DRAINING, FULL, FORWARDED_DROPPED, LOG_FAILED = range(5)
+PHASE, RETIRE = 1, 2  # offsets in a record
+READY, LEAVING = 1, 2
 NOT_ACCEPTING = 0xFFFFFFFF
 
 
@@ -1716,10 +1725,6 @@ class Scoreboard:
         """Set a flag; return whether it was not set before."""
         before, self.memory[flag] = self.memory[flag], 1
         return not before
-
-    def clear(self, at: int, text: bytes = b"", load: int = NOT_ACCEPTING) -> None:
-        """Begin a record."""
-        self.RECORD.pack_into(self.memory, at, 0, load, 0.0, text)
 
     def set_state(self, at: int, state: int) -> None:
         """Note that a state begins."""
@@ -1748,6 +1753,7 @@ class Slot:
         request, text = connection.client_text
         if request is not connection.request:
             request = connection.request
+            assert request
             text = Scoreboard.TEXT.pack(b"%b %b" % (connection.client().encode(), request.line))
             connection.client_text = request, text
         self.memory[self.text] = text
@@ -1778,6 +1784,7 @@ class Listener:
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
             except (AttributeError, OSError):  # not on each system, and not of AF_UNIX
                 pass
+        _own_descriptors.add(sock.fileno())
         self.sock = sock
         self.bind = bind
         self.file = file
@@ -1796,29 +1803,15 @@ class Listener:
         if self.file and identity(path) == self.file:
             os.unlink(path)
 
-    def shut_down(self) -> None:
-        """End it for every process that has it open, but not for whoever passed it in."""
-        if not self.bind.startswith("fd://"):
+    def close(self, shut_down: bool = False) -> None:
+        """Close it. `shut_down` ends it for every process that has it open, unless it was passed in."""
+        if shut_down and not self.bind.startswith("fd://"):
             try:
                 self.sock.shutdown(socket.SHUT_RDWR)
             except OSError:  # another process was first, or the system cannot
                 pass
-
-    def refuse_new(self) -> None:
-        """Have the kernel drop new SYNs, which their clients repeat, so that none gets in between the last
-        accept and the shutdown (Linux)."""
-        if self.unix or self.bind.startswith("fd://") or not hasattr(socket, "SO_INCOMING_CPU"):
-            return
-        import array
-
-        # Load the byte with the TCP flags (RFC 9293 3.1); where SYN is set drop the segment, else take it.
-        steps = ((0x30, 0, 0, 13), (0x45, 0, 1, 2), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
-        code = array.array("B", b"".join(struct.pack("HBBI", *step) for step in steps))
-        program = struct.pack("HP", len(steps), code.buffer_info()[0])
-        try:
-            self.sock.setsockopt(socket.SOL_SOCKET, 26, program)  # SO_ATTACH_FILTER
-        except OSError:
-            pass
+        _own_descriptors.discard(self.sock.fileno())
+        self.sock.close()
 
 
 def identity(path: str) -> Optional[Tuple[int, int]]:
@@ -1909,106 +1902,85 @@ def bind_all(found: List[Tuple[Any, Any]], port: int, backlog: int, tries: int =
 
 # ---- accepting: from the listeners, while there is capacity -----------------------------------
 
-# The client has left already, or another process has taken the connection.
-TRANSIENT_ERRNOS = (errno.ECONNABORTED, errno.EINTR, errno.EPROTO)
+TRANSIENT_ERRNOS = (errno.ECONNABORTED, errno.EINTR, errno.EPROTO)  # that client has left already
 NOTHING_WAITS = (errno.EAGAIN, errno.EWOULDBLOCK)
 RESOURCE_ERRNOS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # may be had again in a moment
 
 
 class Acceptor:
-    """Accepts connections for a ForkServer or a Worker. No connection is dropped: what is over capacity stays
-    in the backlog, and what was accepted and cannot be started is held until it can."""
+    """Accepts connections for a ForkServer or a Worker. None is dropped: those over capacity stay in the
+    backlog, and one that was accepted and cannot be started is held until it can."""
 
     AT_ONCE = 8  # connections between two looks at everything else
 
-    def __init__(
-        self,
-        loop: Loop,
-        listeners: List[Listener],
-        limits: Limits,
-        start: Callable[[Listener, socket.socket, Any], None],
-        capacity_error: Callable[[], str],
-        set_full: Callable[[bool], bool],
-        is_overloaded: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """`start` serves a connection, and raises OSError where the system refuses; `capacity_error` returns
-        why there is no capacity, or ""; `set_full(True)` evicts for a connection that waits, and returns
-        whether there is room at once; `is_overloaded` says that other processes should accept instead."""
+    def __init__(self, loop: Loop, listeners: List[Listener], limits: Limits, owner: ConnectionOwner) -> None:
         self.loop = loop
         self.listeners = listeners.copy()
         self.limits = limits
-        self.start, self.capacity_error, self.set_full = start, capacity_error, set_full
-        self.is_overloaded = is_overloaded
+        self.owner = owner
         self.held: List[Tuple[Listener, socket.socket, Any]] = []
-        self.full = False
-        self.leaves_out = False  # of the loop, for others to accept
+        self.full = False  # a connection waits, and there is no capacity
+        self.paused = False  # for another process to accept
         self.draining = False
         self.logged: Set[str] = set()
 
     def resume(self) -> None:
         """Go on with what is held, then with what waits."""
         self.loop.timers.pop("accept", None)
-        self.leaves_out = False
         if self.draining:
-            self.drain_backlog()
+            self.drain()
         elif self.start_held():
             for listener in self.listeners:
                 self.loop.watch(listener.sock.fileno(), functools.partial(self.on_readable, listener))
 
-    def pause(self, timeout_s: float, then: Optional[Callable[[], None]] = None) -> None:
+    def pause(self, delay_s: float) -> None:
         """Leave the listeners out of the loop for a while."""
         for listener in self.listeners:
             self.loop.forget(listener.sock.fileno())
-        self.loop.call_at("accept", time.monotonic() + timeout_s, then or self.resume)
+        self.loop.call_later("accept", delay_s, self.resume)
 
     def on_readable(self, listener: Listener) -> None:
-        """Accept what waits, unless other processes should."""
+        """Accept what waits, unless another process should: after a pause for that, one in any case."""
+        paused, self.paused = self.paused, False
         for count in range(self.AT_ONCE):
-            if self.is_overloaded():
-                self.leaves_out = True
-                self.pause(self.limits.accept_pause_s, self.accept_anyway)
+            if not paused and self.owner.is_overloaded():
+                self.paused = True
+                self.pause(self.limits.accept_pause_s)
                 return
-            if not self.accept(listener, waits=not count):
+            paused, error = False, self.owner.capacity_error()
+            try:
+                if not error:
+                    self.accept(listener)
+            except OSError as failure:
+                if failure.errno in NOTHING_WAITS:  # another process has taken what waited
+                    self.end_full()
+                elif failure.errno in RESOURCE_ERRNOS:
+                    error = f"accept: {failure.strerror}: see ulimit -n, and the limits of the system"
+                elif failure.errno not in TRANSIENT_ERRNOS:  # EINVAL: another process has shut it down
+                    self.pause(self.limits.retry_delay_s)
+                if not error:
+                    return
+            if error and not count:  # only at first a connection waits for certain
+                self.on_full(error)
+            if error or not self.start_held():
                 return
 
-    def accept_anyway(self) -> None:
-        """Accept one connection that the others have left."""
-        for listener in self.listeners:
-            if self.accept(listener, waits=False):
-                break
-        if self.leaves_out:
-            self.resume()
-
-    def accept(self, listener: Listener, waits: bool) -> bool:
-        """Accept one connection; return whether it is started. Without capacity evict another one, but only
-        if a connection `waits` for certain: for want of descriptors accept fails with an empty backlog too."""
-        error = self.capacity_error()
-        try:
-            if not error:
-                sock, peer = listener.sock.accept()
-                if not peer and not listener.unix:  # BSD's way to say that the client has left
-                    sock.close()
-                    return True
-                self.held.append((listener, sock, peer))
-                return self.start_held()
-        except OSError as failure:
-            if failure.errno in RESOURCE_ERRNOS:
-                error = f"accept: {failure.strerror}: see ulimit -n, and the limits of the system"
-            elif failure.errno in NOTHING_WAITS:
-                self.end_full()  # another process has taken what waited
-            elif failure.errno not in TRANSIENT_ERRNOS:  # EINVAL: another process has shut it down
-                self.pause(self.limits.retry_delay_s)
-        if error and waits:
-            self.on_full(error)
-        return False
+    def accept(self, listener: Listener) -> None:
+        """Accept one connection, and hold it. Raises OSError."""
+        sock, peer = listener.sock.accept()
+        if peer or listener.unix:
+            self.held.append((listener, sock, peer))
+            _own_descriptors.add(sock.fileno())
+        else:  # BSD's way to say that the client has left
+            sock.close()
 
     def start_held(self) -> bool:
         """Start the connections that are held; return whether none is left."""
         while self.held:
-            error = self.capacity_error()
+            error = self.owner.capacity_error()
             try:
                 if not error:
-                    self.start(*self.held[0])
+                    self.owner.start_connection(*self.held[0])
             except OSError as failure:
                 error = f"fork: {failure.strerror}: see ulimit -u, and the limits of the system"
             if error:
@@ -2019,63 +1991,50 @@ class Acceptor:
         return True
 
     def on_full(self, error: str) -> None:
-        """A connection waits that cannot be started: evict another one, and try again in a moment, or as soon
-        as resume() is called. The system does not say when it has what it refused."""
+        """Evict another connection for one that waits, and try again in a moment, or as soon as resume() is
+        called: the system does not say when it has what it refused."""
         if error not in self.logged:
             self.logged.add(error)
             log("warning", error)
         self.full = True
-        self.pause(0.0 if self.set_full(True) else self.limits.retry_delay_s)
+        self.pause(0.0 if self.owner.set_full(True) else self.limits.retry_delay_s)
 
     def end_full(self) -> None:
         """No connection waits, or there is capacity for it."""
         if self.full:
             self.full = False
-            self.set_full(False)
+            self.owner.set_full(False)
 
     def retire(self) -> None:
         """Leave the listeners to others. What is held is still started."""
         for listener in self.listeners:
             self.loop.forget(listener.sock.fileno())
-            listener.sock.close()
+            listener.close()
         self.listeners.clear()
 
     def drain(self) -> None:
-        """Accept all that wait, shut the listeners down for every process, then start what is held."""
+        """Empty the backlog, shut the listeners down for every process, then start what is held. Nothing is
+        started before: a client that is told to close connects again as fast as a process forks, and that
+        would never end."""
         self.draining = True
-        for listener in self.listeners:
-            self.loop.forget(listener.sock.fileno())
-            listener.refuse_new()
-        self.drain_backlog()
-
-    def drain_backlog(self) -> None:
-        """Empty the backlog, without starting anything between: a client that is told to close connects
-        again as fast as a process forks, and that would never end."""
         for listener in self.listeners.copy():
+            self.loop.forget(listener.sock.fileno())
             failure = 0
-            while failure not in (*NOTHING_WAITS, *RESOURCE_ERRNOS, errno.EINVAL):
+            while failure in (0, *TRANSIENT_ERRNOS):
                 try:
-                    self.held.append((listener, *listener.sock.accept()))
+                    self.accept(listener)
                 except OSError as error:
                     failure = error.errno or 0
             if failure in RESOURCE_ERRNOS:  # some of the others have to end first
-                self.loop.call_at("accept", time.monotonic() + self.limits.retry_delay_s, self.resume)
-                continue
-            self.listeners.remove(listener)
-            listener.shut_down()
-            listener.sock.close()
+                self.loop.call_later("accept", self.limits.retry_delay_s, self.resume)
+            else:
+                self.listeners.remove(listener)
+                listener.close(shut_down=True)
         self.start_held()
 
     def is_done(self) -> bool:
         """Return whether there is nothing left to accept or to start."""
         return not (self.listeners or self.held)
-
-    def close(self) -> None:
-        """Close what is the server's here, in a process that is to have none of it."""
-        for listener in self.listeners:
-            listener.sock.close()
-        for _, sock, _ in self.held:
-            sock.close()
 
 
 # ---- worker: many connections on an event loop ------------------------------------------------
@@ -2104,14 +2063,15 @@ class Task(Handle):
                 event = self.steps.throw(ClientDisconnected())
             self.state, what = event
             if self.state < IN_APP:
-                if self.state <= FIRST_BYTE and worker.draining:
+                if self.state <= FIRST_BYTE and worker.acceptor.draining:
                     what = min(what, Limits.eviction_grace_s)
-                events = self.connection.tls_event or (WRITABLE if self.state == WRITE else READABLE)
-                worker.loop.wait(self, events, time.monotonic() + what)
-            elif self.state == TURN:
-                worker.loop.take_turn(self)
+                worker.loop.wait(self, self.connection.events(self.state), time.monotonic() + what)
             else:
-                worker.submit(self, what)
+                worker.loop.wait(self, NO_EVENTS)
+                if self.state == IN_APP:
+                    worker.pool.submit(self, what)
+                else:
+                    worker.loop.turns.append(self)
         except (StopIteration, ClientDisconnected):  # the latter where it had ended before
             worker.close_connection(self)
         except Exception as failure:  # the last resort: no connection ends the loop that serves the others
@@ -2132,26 +2092,27 @@ def most_connections() -> int:
 class Worker:
     """Serves many connections on an event loop: one of a PreforkServer's, or a whole server by itself."""
 
-    # With fewer connections by so many, another worker is left the new ones.
-    SLACK = 4
+    SLACK = 4  # another worker with fewer connections by so many is left the new ones
 
     def __init__(self, context: ServerContext, listeners: List[Listener], at: int, threads: int = 1) -> None:
         self.context = context
         self.limits = context.limits
         self.board = context.board
-        self.loop = Loop()
+        self.loop = Loop(self.on_wake)
         self.at = at  # its first slot
         self.slot = Slot(self.board, at)
-        self.pool = ThreadPool(self, threads) if threads > 1 else None
         self.load = 0  # connections
         self.most = most_connections()
         self.others: List[int] = []  # the slots of other workers
-        self.draining = False
-        self.acceptor = Acceptor(
-            self.loop, listeners, self.limits, self.start_connection, self.capacity_error, self.set_full,
-            self.is_overloaded,
-        )  # fmt: skip
+        self.acceptor = Acceptor(self.loop, listeners, self.limits, self)
         self.after_close: Callable[[], None] = self.end_if_done
+        self.ask_to_leave: Callable[[], None] = lambda: None  # have this worker replaced
+        self.pool: Any = ThreadPool(self, threads) if threads > 1 else None
+
+    def on_wake(self) -> None:
+        """Calls have returned."""
+        if self.pool:
+            self.pool.resume_done()
 
     def tasks(self) -> List[Task]:
         """Return those of all connections."""
@@ -2177,39 +2138,37 @@ class Worker:
         task.closed = True
         try:
             self.loop.forget(task.key)
-        except OSError:  # it was closed already
+        except OSError:  # the descriptor is closed already
             pass
+        _own_descriptors.discard(task.key)
         task.connection.sock.close()
         self.load -= 1
         self.publish_load()
-        if self.acceptor.leaves_out and not self.is_overloaded():
+        if self.acceptor.paused and not self.is_overloaded():
             self.acceptor.resume()
         self.after_close()
-
-    def submit(self, task: Task, act: Callable[[], Any]) -> None:
-        """Have a thread call into the application."""
-        assert self.pool
-        self.loop.wait(task, NO_EVENTS, NEVER)
-        self.pool.submit(task, act)
 
     # Balance: workers share the listeners, and each accepts for itself. One that is stuck in a call accepts
     # nothing, and the others do; one with more connections than another leaves new ones out until its load is
     # back, or for accept_pause_s, and then accepts one in any case.
 
     def publish_load(self) -> None:
-        """Show the other workers how many connections this one has; with no thread free, it is not to be
-        given any."""
-        busy = self.draining or (self.pool and self.pool.is_busy())
+        """Show the other workers how many connections this one has; without a free thread it is not to have
+        any more."""
+        busy = self.context.closing or (self.pool and self.pool.is_busy())
         self.board.loads[self.at // 4 + 1] = NOT_ACCEPTING if busy else self.load
 
     def is_overloaded(self) -> bool:
         """Return whether another worker that could accept has fewer connections."""
+        if not self.others:
+            return False
         load = self.board.loads[self.at // 4 + 1] - self.SLACK
         stuck = time.monotonic() - self.limits.stuck_call_s
         for at in self.others:
-            state, other, since, _ = self.board.read(at)
-            if other < load and not (self.pool is None and state == IN_APP and since < stuck):
-                return True
+            if self.board.loads[at // 4 + 1] < load:
+                state, _, since, _ = self.board.read(at)
+                if self.pool or state != IN_APP or since > stuck:
+                    return True
         return False
 
     # Capacity and eviction.
@@ -2226,13 +2185,12 @@ class Worker:
         return full and self.evict(self.tasks())
 
     def evict(self, tasks: List[Task]) -> bool:
-        """Close one of these connections: an idle one, or one that is behind for longer than the grace, and
-        has made the least progress; return whether there was one."""
-        now = time.monotonic()
-        evictable = [
-            task for task in tasks
-            if task.state < IN_APP and (task.state == KEEP_ALIVE or grace_left(self.limits, task.state, task.deadline - now) <= 0)
-        ]  # fmt: skip
+        """Close the one of these connections that is idle, or behind for longer than the grace, and has made
+        the least progress; return whether there was one."""
+        now, evictable = time.monotonic(), []
+        for task in tasks:
+            if task.state < IN_APP and grace_left(self.limits, task.state, task.deadline - now) <= 0:
+                evictable.append(task)
         if evictable:
             min(evictable, key=lambda task: (task.state, task.deadline)).resume(False)
         return bool(evictable)
@@ -2250,8 +2208,8 @@ class Worker:
     def drain(self) -> None:
         """Accept what waits in the backlog, close the listeners for all, close idle connections, and end with
         the last response."""
-        if not self.draining:
-            self.context.closing = self.draining = True
+        if not self.acceptor.draining:
+            self.context.closing = True
             self.publish_load()
             soon = time.monotonic() + self.limits.eviction_grace_s  # a request may be on its way
             for task in self.tasks():
@@ -2260,27 +2218,10 @@ class Worker:
             self.acceptor.drain()
             self.end_if_done()
 
-    def abandon_overdue(self) -> None:
-        """Reset the connections whose calls exceed --timeout; their threads cannot be ended."""
-        for thread in self.pool.threads if self.pool else ():
-            state, _, since, _ = self.board.read(thread.slot.at)
-            if thread.task and state == IN_APP and time.monotonic() - since >= self.limits.timeout_s:
-                thread.task.connection.set_reset(True)
-                self.close_connection(thread.task)
-
     def end_if_done(self) -> None:
         """Leave the loop when the last connection is closed, and no more can come."""
         if not self.load and self.acceptor.is_done():
             self.loop.running = False
-
-    def close_after_fork(self) -> None:
-        """Close everything of the server's, in a process that the application has forked: there it would keep
-        the port in use, and clients from seeing the end of their connections."""
-        for task in self.tasks():
-            if not task.closed:
-                os.close(task.connection.sock.detach())
-        self.acceptor.close()
-        self.loop.close()
 
 
 # ---- threads: of a worker, to call the application --------------------------------------------
@@ -2290,10 +2231,14 @@ class PoolThread:
     """A thread, the queue of calls for it, and the task whose request it serves."""
 
     def __init__(self, pool: ThreadPool, slot: Slot) -> None:
+        """Raises RuntimeError where the system has no more threads now."""
+        import queue
+        import threading
+
         self.slot = slot
-        self.calls = pool.make_queue()
-        self.task: Optional[Task] = None
-        pool.make_thread(target=pool.run_thread, args=(self,), daemon=True).start()
+        self.calls: Any = queue.SimpleQueue()
+        self.task: Any = None
+        threading.Thread(target=pool.run_thread, args=(self,), daemon=True).start()
 
 
 class ThreadPool:
@@ -2302,23 +2247,17 @@ class ThreadPool:
 
     def __init__(self, worker: Worker, count: int) -> None:
         import collections
-        import queue
-        import threading
 
-        self.make_queue, self.make_thread = queue.SimpleQueue, threading.Thread
         self.worker = worker
-        slot_bytes = Scoreboard.SLOT_BYTES
-        self.slots = [Slot(worker.board, worker.at + n * slot_bytes) for n in reversed(range(count))]  # unused ones
+        self.count = count
         self.threads: List[PoolThread] = []
         self.idle: List[PoolThread] = []
         self.waiting: Any = collections.deque()  # tasks without a thread, and their calls
-        self.done: Any = collections.deque()  # threads, what their calls returned, what they raised
-        self.reader, self.writer = wake_up_pipe()
-        worker.loop.watch(self.reader, self.on_done)
+        self.done: Any = collections.deque()  # tasks, what their calls returned, what they raised
 
     def is_busy(self) -> bool:
         """Return whether no thread is free."""
-        return not (self.idle or self.slots)
+        return not self.idle and len(self.threads) == self.count
 
     def submit(self, task: Task, act: Callable[[], Any]) -> None:
         """Have the thread of the task's request call `act`, or the next one that is free."""
@@ -2329,26 +2268,22 @@ class ThreadPool:
             self.start_waiting()
 
     def start_waiting(self) -> None:
-        """Give free threads to the requests that wait. Where some still wait, see to it that one of the
-        connections that keep a thread is reset if its client reads slower than --min-rate."""
+        """Give free threads to requests that wait. Where some still wait in a moment, reset one connection
+        that keeps a thread while its client reads slower than --min-rate."""
         while self.waiting and not self.is_busy():
             try:
-                thread = self.idle.pop() if self.idle else self.start_thread()
-            except RuntimeError:  # the system has no more threads now
+                if not self.idle:
+                    at = self.worker.at + len(self.threads) * Scoreboard.SLOT_BYTES
+                    self.idle.append(PoolThread(self, Slot(self.worker.board, at)))
+                    self.threads += self.idle
+            except RuntimeError:
                 break
-            thread.task, act = self.waiting.popleft()
-            thread.task.thread = thread
-            thread.calls.put((thread.task.connection, act))
+            thread, (task, act) = self.idle.pop(), self.waiting.popleft()
+            thread.task, task.thread = task, thread
+            thread.calls.put((task.connection, act))
         self.worker.publish_load()
         if self.waiting:
-            self.worker.loop.call_at("threads", time.monotonic() + Limits.retry_delay_s, self.on_pressure)
-
-    def start_thread(self) -> PoolThread:
-        """Return a new thread. Raises RuntimeError."""
-        thread = PoolThread(self, self.slots[-1])
-        self.slots.pop()
-        self.threads.append(thread)
-        return thread
+            self.worker.loop.call_later("threads", Limits.retry_delay_s, self.on_pressure)
 
     def on_pressure(self) -> None:
         """Requests have waited for a moment."""
@@ -2377,14 +2312,28 @@ class ThreadPool:
                 failure = error
             self.done.append((thread.task, value, failure))
             del connection, act, value, failure  # an idle thread holds nothing
-            wake(self.writer)
+            self.worker.loop.wake()
 
-    def on_done(self) -> None:
+    def resume_done(self) -> None:
         """Resume the conversations whose calls have returned."""
-        read_wake_ups(self.reader)
         while self.done:
             task, value, failure = self.done.popleft()
             task.resume(value, failure)
+
+    def check_timeouts(self) -> None:
+        """Log calls that exceed --timeout with their stacks, reset their connections, and have the worker
+        replaced: a thread can only be ended with its process."""
+        timeout_s = self.worker.limits.timeout_s
+        for thread in self.threads:
+            state, _, since, text = self.worker.board.read(thread.slot.at)
+            took_s = time.monotonic() - since
+            if thread.task and not thread.task.closed and state == IN_APP and took_s >= timeout_s:
+                log("error", f"worker {os.getpid()} is in the application for {took_s:.1f} s: {text}")
+                faulthandler.dump_traceback(2)
+                thread.task.connection.set_reset(True)
+                self.worker.close_connection(thread.task)
+                self.worker.ask_to_leave()
+        self.worker.loop.call_later("timeouts", min(1.0, timeout_s / 4), self.check_timeouts)
 
 
 # ---- library: a server in any thread of any program -------------------------------------------
@@ -2399,24 +2348,24 @@ class WSGIServer:
 
         context.reraise = ClientDisconnected, KeyboardInterrupt
         self.worker = Worker(context, listeners, Scoreboard.SLOT_BYTES)
-        self.worker.after_close = lambda: None
-        self.listeners = listeners
+        self.worker.after_close = self.after_close
+        self.worker.loop.on_wake = self.on_wake
         self.socket = listeners[0].sock
         self.server_address = self.socket.getsockname()
         self.server_name = listeners[0].environ["SERVER_NAME"]
         self.server_port = int(listeners[0].environ["SERVER_PORT"])
         self.fileno = self.socket.fileno
-        self.stop_requested = self.closed = False
+        self.stop_requested = self.one_request = self.closed = False
         self.stopped = threading.Event()
         self.stopped.set()
-        self.reader, self.writer = wake_up_pipe()
-        self.worker.loop.watch(self.reader, self.on_wake)
-        close_after_fork(self.worker)
 
     def on_wake(self) -> None:
         """Leave the loop if that is asked for."""
-        read_wake_ups(self.reader)
         self.worker.loop.running = not self.stop_requested
+
+    def after_close(self) -> None:
+        """Leave the loop after one connection, if that is asked for."""
+        self.worker.loop.running = not (self.stop_requested or self.one_request)
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Serve until shutdown() is called, or return at once if it was called before."""
@@ -2424,7 +2373,7 @@ class WSGIServer:
             return
         self.stopped.clear()
         try:
-            self.worker.loop.running = not self.stop_requested
+            self.on_wake()
             self.worker.acceptor.resume()
             self.worker.loop.run()
         finally:
@@ -2432,24 +2381,20 @@ class WSGIServer:
             self.stopped.set()
 
     def shutdown(self) -> None:
-        """Have serve_forever() return, now or when it is called next, and wait while it runs. To be called in
+        """Have serve_forever() return, now or when it is called next, and wait while it runs. Call it in
         another thread."""
         if not self.closed:
             self.stop_requested = True
-            wake(self.writer)
+            self.worker.loop.wake()
             self.stopped.wait()
 
     def handle_request(self) -> None:
         """Serve one connection, with one request."""
-
-        def end() -> None:
-            self.worker.loop.running = False
-
-        self.worker.after_close, self.worker.context.closing = end, True
+        self.one_request = self.worker.context.closing = True
         try:
             self.serve_forever()
         finally:
-            self.worker.after_close, self.worker.context.closing = (lambda: None), False
+            self.one_request = self.worker.context.closing = False
 
     def server_close(self) -> None:
         """Close the listeners and all connections; serve no more."""
@@ -2458,12 +2403,10 @@ class WSGIServer:
         self.closed = True
         for task in self.worker.tasks():
             task.resume(None, ClientDisconnected())
-        self.worker.acceptor.retire()
-        for listener in self.listeners:
+        for listener in self.worker.acceptor.listeners:
             listener.remove_file()
+            listener.close()
         self.worker.loop.close()
-        os.close(self.reader)
-        os.close(self.writer)
 
     def __enter__(self) -> WSGIServer:
         return self
@@ -2480,14 +2423,136 @@ def make_server(host: str, port: int, app: Application) -> WSGIServer:
     return WSGIServer(context, listen(bind, Limits.backlog))
 
 
+# ---- processes: forking, signals, and what a process leaves behind ----------------------------
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNAL_NAMES = {number.value: number.name for number in signal.Signals}
+_own_fork = False
+_handled_signals: Set[int] = set()  # those that this process has a handler of ours for
+
+
+def fork(*kept: int) -> int:
+    """Fork a process of the server's, with these of its descriptors: return 0 in it, else its pid. Raises
+    OSError where the system refuses."""
+    global _own_fork
+    _own_fork = True
+    try:
+        pid = os.fork()
+    finally:
+        _own_fork = False
+    if not pid:
+        signal.set_wakeup_fd(-1)
+        atexit._clear()  # a function runs in the process that has registered it
+        close_own_descriptors(kept)
+    return pid
+
+
+def close_own_descriptors(kept: Iterable[int] = ()) -> None:
+    """Give up the server's descriptors in a forked process, but for `kept`: they would keep the port in use,
+    and clients from seeing the end of their connections. They become copies of stdin, not free: the objects
+    that have these numbers may still close them."""
+    for descriptor in _own_descriptors.difference(kept):
+        os.dup2(0, descriptor, inheritable=False)
+    _own_descriptors.intersection_update(kept)
+
+
+def after_fork_in_child() -> None:
+    """In a process that the application has forked, leave nothing of the server: no descriptor, no handler."""
+    if not _own_fork:
+        close_own_descriptors()
+        if _handled_signals:
+            signal.set_wakeup_fd(-1)
+            faulthandler.unregister(signal.SIGUSR1)
+        for signum in _handled_signals:
+            signal.signal(signum, signal.SIG_DFL)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=after_fork_in_child)
+
+
+def ignore_signal(signum: int, frame: Optional[FrameType]) -> None:
+    """Do nothing. After SIG_IGN a program that is started would ignore the signal too."""
+
+
+def handle_signals(handler: Callable[[int, Optional[FrameType]], None], *signums: int) -> None:
+    """Have `handler` called for these signals."""
+    for signum in signums:
+        _signal.signal(signum, handler)
+    _handled_signals.update(signums)
+
+
+def run_exit_functions(timeout_s: float) -> None:
+    """Run what was registered with atexit in this process, flush its files and wait for its threads; end the
+    process where that takes longer than `timeout_s`."""
+    handle_signals(lambda *_: os._exit(0), signal.SIGALRM)
+    signal.setitimer(signal.ITIMER_REAL, max(0.1, timeout_s))
+    atexit._run_exitfuncs()
+    gc.unfreeze()
+    for file in gc.get_objects():
+        if isinstance(file, (io.BufferedWriter, io.TextIOWrapper)):
+            try:
+                file.flush()
+            except (OSError, ValueError):  # it is closed, or its disk is full
+                pass
+    threading: Any = sys.modules.get("threading")
+    if threading:
+        threading._shutdown()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def end_process(main: Callable[[], int]) -> NoReturn:
+    """Run `main` in a forked process, and end it with the status that it returns, 2 for a ConfigError, 1 for
+    any other exception."""
+    status = 1
+    try:
+        status = main()
+    except ConfigError as error:
+        status = 2
+        print_error(error)
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    finally:
+        flush_streams()  # os._exit loses what is not flushed
+        os._exit(status)
+
+
+def describe_exit(status: int, killed: bool = False) -> str:
+    """Return how a process ended, by the status of waitpid; `killed`: this server has sent it KILL."""
+    if not os.WIFSIGNALED(status):
+        return f"exited with status {os.WEXITSTATUS(status)}"
+    number = os.WTERMSIG(status)
+    external = number == signal.SIGKILL and not killed
+    name = SIGNAL_NAMES.get(number, f"signal {number}")
+    return f"was killed by {name}" + (" (not by this server: out of memory?)" if external else "")
+
+
+class Backoff:
+    """Delays the successors of processes that die young, ever longer."""
+
+    YOUNG_S, FIRST_S, MOST_S = 1.0, 0.1, 5.0
+
+    def __init__(self) -> None:
+        self.delay_s = 0.0
+
+    def after(self, what: str, started_at: float, ready: bool) -> float:
+        """Return how long the successor of a process that has ended has to wait, and log that."""
+        lived_s = time.monotonic() - started_at
+        young = not ready or lived_s < self.YOUNG_S
+        self.delay_s = min(max(self.FIRST_S, 2 * self.delay_s), self.MOST_S) if young else 0.0
+        if young:
+            log("warning", f"{what} ended {lived_s:.1f} s after its start; next start in {self.delay_s:.1f} s")
+        return self.delay_s
+
+
 # ---- child: a process for one connection ------------------------------------------------------
 
 RECV_TIMEOUT = struct.pack("@ll", 0, int(Limits.recv_timeout_s * 1e6))  # a struct timeval
 
 
 class Child:
-    """Runs one conversation, blocking where it waits. `lifeline` is the end to read of the ForkServer's pipe:
-    one byte in it asks one child to go, its end asks all that are idle."""
+    """Runs one conversation, blocking where it waits. A byte in the lifeline, a pipe of the ForkServer's, asks
+    one child to go; its end asks all that are idle."""
 
     def __init__(self, lifeline: int, server_pid: int, at: int, connection: Connection) -> None:
         self.lifeline = lifeline
@@ -2497,14 +2562,12 @@ class Child:
         self.limits = connection.limits
         self.board = self.context.board
         self.slot = Slot(self.board, at, WRITE)
-        self.evicted = False
-        self.drains = False  # the lifeline has ended
-        self.orphan = False
         self.key = connection.sock.fileno()
+        self.evicted = self.lifeline_ended = self.orphan = False
         connection.may_block, connection.call, connection.block = True, self.call, self.block
         try:
-            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, RECV_TIMEOUT)
-            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, RECV_TIMEOUT)
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                connection.sock.setsockopt(socket.SOL_SOCKET, option, RECV_TIMEOUT)
         except OSError:  # the client has left, or this system's timeval is another one
             connection.sock.setblocking(False)
 
@@ -2517,48 +2580,42 @@ class Child:
     def wait(self, state: int, timeout: float) -> bool:
         """Return True when the socket is ready, False after `timeout` seconds or when evicted."""
         self.board.set_state(self.slot.at, state)
-        idle = state <= FIRST_BYTE
-        if self.evicted and state != WRITE:  # what has arrived by now may complete a request
-            return self.poll(state, 0.0, None) is not None
-        if idle and self.context.tls and self.poll(state, self.limits.recv_timeout_s, None):  # it does not block
-            return True
-        deadline = time.monotonic() + timeout
-        # Until it may be evicted, a child watches the lifeline for its end alone: with a byte in it, which is
-        # for another one, it would not sleep.
-        grace_ends = 0.0 if state == KEEP_ALIVE else deadline - timeout + grace_left(self.limits, state, timeout)
+        now, idle = time.monotonic(), state <= FIRST_BYTE
+        deadline = now + timeout
+        # Until it may be evicted, a child watches the lifeline for its end alone: a byte in it, which is for
+        # another child, would keep it from sleeping.
+        evictable_at = now if state == KEEP_ALIVE else now + grace_left(self.limits, state, timeout)
         while True:
-            now = time.monotonic()
-            if self.drains and idle:  # a request may be on its way
-                return self.poll(state, min(self.limits.eviction_grace_s, deadline - now), None) is not None
-            evictable = now >= grace_ends
-            until = deadline if evictable else min(deadline, grace_ends)
-            ready = self.poll(state, until - now, None if self.drains else READABLE if evictable else NO_EVENTS)
-            if ready == self.key:
+            if self.evicted and state != WRITE:  # what has arrived by now may complete a request
+                deadline = now
+            elif self.lifeline_ended and idle:  # a request may be on its way
+                deadline = min(deadline, now + self.limits.eviction_grace_s)
+            poll = select.poll()
+            poll.register(self.key, self.connection.events(state))
+            until = deadline
+            if not (self.lifeline_ended or self.evicted):
+                evictable = now >= evictable_at
+                until = deadline if evictable else min(deadline, evictable_at)
+                poll.register(self.lifeline, READABLE if evictable else NO_EVENTS)
+            ready = [key for key, _ in poll.poll(min(max(0.0, until - now), Loop.MOST_S) * 1000)]
+            if self.key in ready:
                 return True
-            if ready is None and until == deadline:
-                return False
-            if ready is not None and self.take_token():
+            if self.lifeline in ready:
+                self.read_lifeline()
+                if self.evicted:
+                    return False
+            now = time.monotonic()
+            if now >= deadline:
                 return False
 
-    def poll(self, state: int, timeout: float, lifeline_events: Optional[int]) -> Optional[int]:
-        """Wait for the socket, and for the lifeline unless that is None; return which one is ready, the socket
-        first."""
-        poll = select.poll()
-        poll.register(self.key, self.connection.tls_event or (WRITABLE if state == WRITE else READABLE))
-        if lifeline_events is not None:
-            poll.register(self.lifeline, lifeline_events)
-        ready = [key for key, _ in poll.poll(min(max(0.0, timeout), Loop.MOST_S) * 1000)]
-        return self.key if self.key in ready else ready[0] if ready else None
-
-    def take_token(self) -> bool:
-        """Read the lifeline; return whether this child is to go."""
+    def read_lifeline(self) -> None:
+        """Take the byte for one child, or note the end."""
         try:
             self.evicted = bool(os.read(self.lifeline, 1))
-            self.drains = not self.evicted
-        except BlockingIOError:  # another one took it
+            self.lifeline_ended = not self.evicted
+            self.context.closing = True
+        except BlockingIOError:  # another child has taken it
             pass
-        self.context.closing = self.context.closing or self.evicted or self.drains
-        return self.evicted
 
     def call(self, connection: Connection, act: Callable[..., Any], *arguments: Any) -> Any:
         """Call into the application."""
@@ -2572,82 +2629,42 @@ class Child:
         self.board.set_state(self.slot.at, IN_APP)
 
     def check_server(self) -> None:
-        """Where the Server is dead, take no further request, and end what is under way at the graceful
-        timeout: no process is left that would do it."""
+        """Where the Server is dead, take no further request, and end with what is under way at the graceful
+        timeout: no process is left that would see to it."""
         if os.getppid() != self.server_pid and not self.orphan:
             self.orphan = self.context.closing = True
             signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
-
-    def close_after_fork(self) -> None:
-        """Close the connection in a process that the application has forked: the client would not see its
-        end."""
-        if self.connection.sock.fileno() >= 0:
-            os.close(self.connection.sock.detach())
-        os.close(self.lifeline)
 
 
 # ---- server: forks and reaps children ---------------------------------------------------------
 
 # A worker's life
 #
-#     Server forks it --> imports --> "r" ready --> serves --> --max-requests: "m" --> still serves
-#                                                                                        |
-#     Server has another one forked, and when that is ready: "r" retire ----------------'
-#     Server drains: the flags CLOSING and DRAINING, then "d"    the worker drains
-#     Server dies: the end of file                               the worker retires
-#     the worker dies, or exceeds --timeout (KILL)               Server forks another one, after a backoff
+#     Server forks it --> it imports --> phase READY --> serves --> --max-requests: phase LEAVING, still serves
+#     Server sees LEAVING: forks another one, and when that is READY sets RETIRE     it retires
+#     Server drains: flags CLOSING and DRAINING, end of the lifeline                 it drains
+#     Server retires: flag CLOSING, end of the lifeline                              it retires
+#     Server dies: end of the lifeline                                               it retires, bounded
+#     the worker dies, or is killed for --timeout                                    another one is forked
 #
-# With threads a call that exceeds --timeout does not take the others' connections along: "t" has the worker
-# reset the one connection, and the Server replaces it as after "m".
-
-
-class Backoff:
-    """Delays the successors of processes that die young, ever longer, up to 5 s."""
-
-    YOUNG_S, FIRST_S, MOST_S = 1.0, 0.1, 5.0
-
-    def __init__(self) -> None:
-        self.delay_s = 0.0
-
-    def after(self, what: str, started_at: float, ready: bool) -> float:
-        """Return when the successor of a process that has ended may start; log a delay."""
-        now = time.monotonic()
-        young = not ready or now - started_at < self.YOUNG_S
-        self.delay_s = min(max(self.FIRST_S, 2 * self.delay_s), self.MOST_S) if young else 0.0
-        if young:
-            lived = f"ended {now - started_at:.1f} s after its start"
-            log("warning", f"{what} {lived}; next start in {self.delay_s:.1f} s")
-        return now + self.delay_s
-
-
-def describe_exit(status: int, killed: bool = False) -> str:
-    """Return how a process ended, by the status of waitpid; `killed`, this server has sent it KILL."""
-    if not os.WIFSIGNALED(status):
-        return f"exited with status {os.WEXITSTATUS(status)}"
-    number = os.WTERMSIG(status)
-    name = SIGNAL_NAMES.get(number, f"signal {number}")
-    external = number == signal.SIGKILL and not killed
-    return f"was killed by {name}" + (" (not by this server: out of memory?)" if external else "")
+# After it has changed its phase, a worker writes to the Server's waker.
 
 
 class ChildRecord:
     """What a Server knows of a child."""
 
-    def __init__(self, pid: int, at: int, channel: Optional[socket.socket]) -> None:
+    def __init__(self, pid: int, at: int) -> None:
         self.pid = pid
         self.at = at  # its first slot
-        self.channel = channel  # to a worker
         self.started_at = time.monotonic()
         self.ready = False
-        self.leaving = False  # another worker takes its place
-        self.told = False  # to retire
+        self.leaving_since = 0.0  # when it asked to be replaced
         self.killed = False  # by this server
-        self.overdue_since = 0.0  # when a call of it was first seen to exceed --timeout
+        self.overdue = 0.0  # the start of a call that was seen to exceed --timeout
 
 
 class Server:
-    """Forks and reaps children; never parses HTTP. Its two variants differ in how connections reach the
-    children."""
+    """Forks and reaps children; never parses HTTP. Its two variants differ in how connections reach them."""
 
     kind = "child"
 
@@ -2655,34 +2672,32 @@ class Server:
         self.context = context
         self.limits = context.limits
         self.board = context.board
+        self.flags = context.flags
         self.listeners = listeners
         self.options = options
         self.channel = channel  # to the Supervisor
         self.pid = os.getpid()
-        self.loop = Loop()
+        self.loop = Loop(self.on_wake)
+        self.lifeline, self.lifeline_writer = open_pipe()
         self.children: Dict[int, ChildRecord] = {}
         self.slot_bytes = options.threads * Scoreboard.SLOT_BYTES  # of one child
         self.slots = list(range(len(self.board.memory) - self.slot_bytes, 0, -self.slot_bytes))  # unused ones
-        self.ready = self.retiring = self.draining = False
+        self.ready = self.ending = False
         self.status = 0
         self.signals: Set[int] = set()
-        self.reader, self.writer = wake_up_pipe()
+        self.source: Any = None  # files for --reload
 
     def run(self) -> int:
-        """Serve until told to retire or to drain and the last child has ended; return the exit status."""
-        signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
-        for signum in (signal.SIGCHLD, signal.SIGUSR1):
-            signal.signal(signum, lambda signum, _: self.signals.add(signum))
+        """Serve until told to end and the last child has ended; return the exit status."""
+        signal.set_wakeup_fd(self.loop.waker, warn_on_full_buffer=False)
+        handle_signals(lambda signum, _: self.signals.add(signum), signal.SIGCHLD, signal.SIGUSR1)
         faulthandler.register(signal.SIGUSR1, file=2, chain=True)
-        close_after_fork(self)
-        self.loop.watch(self.reader, self.on_wake)
         self.loop.watch(self.channel.fileno(), self.on_supervisor)
         gc.collect()
         gc.freeze()  # children share these pages as long as nothing is counted in them
-        if self.limits.timeout_s:
+        if self.limits.timeout_s and self.options.threads == 1:
             self.check_timeouts()
         if self.options.reload:
-            self.source = source_files()
             self.check_source()
         self.start()
         self.loop.run()
@@ -2696,142 +2711,104 @@ class Server:
         """Go on without a child."""
         raise NotImplementedError
 
-    def stop_accepting(self) -> None:
-        """Leave the listeners to another Server, or drain them."""
-        raise NotImplementedError
-
     def is_done(self) -> bool:
-        """Return whether the last child has ended."""
+        """Return whether nothing is left to serve."""
         return not self.children
 
-    def close_in_child(self) -> None:
-        """Close what a child does not need."""
-        self.channel.close()
-        self.loop.close()
-        os.close(self.reader)
-        os.close(self.writer)
-
-    def close_after_fork(self) -> None:
-        """Close everything of the server's, in a process that the application has forked."""
-        self.close_in_child()
-        for listener in self.listeners:
-            listener.sock.close()
-
-    def report(self, word: bytes) -> None:
-        """Tell the Supervisor "r", ready, or "h", the source has changed."""
-        send_word(self.channel, word)
+    def stop_accepting(self) -> None:
+        """Drain the listeners, or leave them to another Server."""
+        raise NotImplementedError
 
     def become_ready(self) -> None:
-        """Have the Supervisor know that connections are served."""
+        """Let the Supervisor know that connections are served."""
         if not self.ready:
             self.ready = True
-            self.report(b"r")
+            send_word(self.channel, b"r")
 
-    def spawn(self, main: Callable[[int], None], text: bytes = b"", channel: Optional[socket.socket] = None) -> ChildRecord:
-        """Fork a child that runs `main` with its slot, and ends; return its record. Raises OSError where the
-        system refuses."""
+    def spawn(self, main: Callable[[int], None], text: bytes, *kept: int) -> None:
+        """Fork a child that runs `main` with its slot, and ends. Raises OSError where the system refuses."""
         at = self.slots[-1]
-        self.board.clear(at, text)
-        pid = fork()
+        self.board.RECORD.pack_into(self.board.memory, at, 0, NOT_ACCEPTING, 0.0, text)
+        pid = fork(self.lifeline, *kept)
         if not pid:
-            self.run_child(main, at)
-        self.slots.pop()
-        record = self.children[pid] = ChildRecord(pid, at, channel)
-        return record
-
-    def run_child(self, main: Callable[[int], None], at: int) -> NoReturn:
-        """Run `main` in a child, and end it."""
-        status = 70  # EX_SOFTWARE, unless the end is reached
-        try:
-            signal.set_wakeup_fd(-1)
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-            self.close_in_child()
-            main(at)
-            run_exit_functions(self.limits.graceful_timeout_s)
-            status = 0
-        except ConfigError as error:
-            status = 2
-            print_error(error)
-        except BaseException as error:
-            status = 1
-            sys.excepthook(type(error), error, error.__traceback__)
-        finally:
-            try:
-                flush_streams()  # os._exit loses what is not flushed
-            finally:
-                if status in (0, 1, 2):  # nothing is to be logged of it
-                    self.board.memory[at] = 0
-                os._exit(status)
+            end_process(functools.partial(self.run_child, main, at))
+        self.slots.pop()
+        self.children[pid] = ChildRecord(pid, at)
 
-    # What wakes it: signals, the Supervisor.
+    def run_child(self, main: Callable[[int], None], at: int) -> int:
+        """Run `main` in a child."""
+        main(at)
+        run_exit_functions(self.limits.graceful_timeout_s)
+        self.board.memory[at] = 0  # nothing is to be logged of it
+        return 0
+
+    # What wakes it: signals, children, the Supervisor.
 
     def on_wake(self) -> None:
-        """Act on the signals that have arrived."""
-        read_wake_ups(self.reader)
+        """Act on the signals that have arrived, and reap all children that have ended: exits coalesce."""
         signals, self.signals = self.signals, set()
         if signal.SIGUSR1 in signals:
             self.dump_status(list(self.children.values()))
-        self.reap()
-        self.end_if_done()
-
-    def reap(self) -> None:
-        """Reap all children that have ended: several exits may be one signal."""
         try:
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if not pid:
-                    return
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            while pid:
                 record = self.children.pop(pid, None)
                 if record:
                     self.slots.append(record.at)
                     self.log_exit(record, status)
                     self.on_child_exit(record, status)
+                pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return
+            pass
+        self.end_if_done()
 
     def on_supervisor(self) -> None:
         """Do what the Supervisor says; drain where it is dead."""
         word = receive_word(self.channel)
         if word == b"r":
-            self.retire()
-        elif word == b"d" and not self.context.flags[DRAINING]:
-            self.context.flags[CLOSING] = 1
-            self.loop.call_at("drain", time.monotonic() + self.limits.drain_delay_s, self.drain)
+            self.end()
+        elif word == b"d":
+            self.flags[CLOSING] = 1
+            self.loop.call_later("drain", self.limits.drain_delay_s, self.drain)
         elif word == b"a":
             self.abort()
         elif word == b"":
             self.loop.forget(self.channel.fileno())
             self.drain()
 
-    def retire(self) -> None:
-        """Leave new connections to another Server, close each one after its next response, and end with the
-        last."""
-        self.retiring = True
-        self.context.flags[CLOSING] = 1
+    def end(self) -> None:
+        """Retire: leave new connections to another Server, close each one after its next response, and end
+        with the last. Where DRAINING is set, drain."""
+        self.ending = True
+        self.flags[CLOSING] = 1
         self.stop_accepting()
         self.end_if_done()
 
     def drain(self) -> None:
         """Accept what waits in the backlog and nothing more, finish requests, close idle connections, and end
         with the last response, at the latest after the graceful timeout."""
-        if not self.draining:
-            self.draining = True
-            self.context.flags[CLOSING] = self.context.flags[DRAINING] = 1
-            self.loop.call_at("abort", time.monotonic() + self.limits.graceful_timeout_s, self.abort)
-            self.stop_accepting()
-            self.end_if_done()
+        if not self.flags[DRAINING]:
+            self.flags[DRAINING] = 1
+            self.loop.call_later("abort", self.limits.graceful_timeout_s, self.abort)
+            self.end()
+
+    def close_lifeline(self) -> None:
+        """Have all idle children go."""
+        _own_descriptors.discard(self.lifeline_writer)
+        os.close(self.lifeline_writer)
+        self.lifeline_writer = -1
 
     def abort(self) -> None:
         """Kill all children, and end when they are reaped."""
         self.drain()
         for record in self.children.values():
             self.kill(record)
-        if not self.children:
-            self.loop.running = False
+        self.loop.running = bool(self.children)
 
     def end_if_done(self) -> None:
         """Leave the loop when it is told to end and the last child has ended."""
-        if (self.retiring or self.draining) and self.is_done():
+        if self.ending and self.is_done():
             self.loop.running = False
 
     def kill(self, record: ChildRecord) -> None:
@@ -2839,19 +2816,18 @@ class Server:
         record.killed = True
         os.kill(record.pid, signal.SIGKILL)
 
-    # What the scoreboard is for: logs, USR1, --timeout.
+    # What the scoreboard is for: logs, USR1, --timeout. And --reload.
 
-    def slots_of(self, record: ChildRecord) -> Iterator[Tuple[int, int, float, str]]:
-        """Yield state, load, since and text of a child's slots."""
-        for at in range(record.at, record.at + self.slot_bytes, Scoreboard.SLOT_BYTES):
-            yield self.board.read(at)
+    def read_slots(self, record: ChildRecord) -> List[Tuple[int, int, float, str]]:
+        """Return state, load, since and text of a child's slots."""
+        return [self.board.read(at) for at in range(record.at, record.at + self.slot_bytes, Scoreboard.SLOT_BYTES)]
 
     def log_exit(self, record: ChildRecord, status: int) -> None:
-        """Log the end of a child that did not reach its end, and what it was serving."""
-        slots = list(self.slots_of(record))
-        for at in range(record.at, record.at + self.slot_bytes, Scoreboard.SLOT_BYTES):
-            self.board.clear(at)
-        if slots[0][0] or os.WIFSIGNALED(status):
+        """Log the end of a child that was killed or failed, and what it was serving."""
+        slots = self.read_slots(record)
+        self.board.memory[record.at : record.at + self.slot_bytes] = bytes(self.slot_bytes)
+        self.board.loads[record.at // 4 + 1] = NOT_ACCEPTING
+        if os.WIFSIGNALED(status) or slots[0][0]:
             serving = [text for state, _, _, text in slots if " " in text and state >= WRITE]
             last = max(slots, key=lambda slot: slot[2])[3]
             when = f"after {last}" if " " in last else "before its first request"
@@ -2863,63 +2839,53 @@ class Server:
         that they do not mix."""
         record = records.pop() if records else None
         if record and record.pid in self.children:
-            now = time.monotonic()
-            load = self.board.read(record.at)[1]
+            slots, now = self.read_slots(record), time.monotonic()
+            load = slots[0][1]
             log("notice", f"{self.kind} {record.pid}" + (f" has {load} connections" if load < NOT_ACCEPTING else ""))
-            for state, _, since, text in self.slots_of(record):
-                if state and (state == IN_APP or self.kind == "child"):
-                    what = f"is {STATE_NAMES[state]} for {now - since:.1f} s: {text}"
-                    log("notice", f"{self.kind} {record.pid} {what}")
+            for state, _, since, text in slots:
+                if state == IN_APP or (state and self.kind == "child"):
+                    what = f"{STATE_NAMES[state]} for {now - since:.1f} s: {text}"
+                    log("notice", f"{self.kind} {record.pid} is {what}")
             os.kill(record.pid, signal.SIGUSR1)
         if records:
-            self.loop.call_at("dump", time.monotonic() + 0.05, functools.partial(self.dump_status, records))
+            self.loop.call_later("dump", 0.05, functools.partial(self.dump_status, records))
 
     def check_timeouts(self) -> None:
-        """Look for calls that exceed --timeout: first log them with their stacks, then end them."""
-        now, any_overdue = time.monotonic(), False
+        """Log calls that exceed --timeout with their stacks, and kill their processes at the next look."""
+        now, again_s = time.monotonic(), min(1.0, self.limits.timeout_s / 4)
         for record in self.children.values():
-            calls = [(since, text) for state, _, since, text in self.slots_of(record) if state == IN_APP]
-            since, text = min(calls, default=(NEVER, ""))
-            if record.leaving or now - since < self.limits.timeout_s:
-                record.overdue_since = 0.0
-                continue
-            any_overdue = True
-            if record.overdue_since != since:
-                record.overdue_since = since
-                log("error", f"{self.kind} {record.pid} is in the application for {now - since:.1f} s: {text}")
-                os.kill(record.pid, signal.SIGUSR1)
-            else:
-                self.end_overdue(record)
-        again_s = 0.2 if any_overdue else min(1.0, self.limits.timeout_s / 4)
-        self.loop.call_at("timeouts", now + again_s, self.check_timeouts)
-
-    def end_overdue(self, record: ChildRecord) -> None:
-        """End the one call that is in this process, with it."""
-        self.kill(record)
+            state, _, since, text = self.board.read(record.at)
+            if state == IN_APP and now - since >= self.limits.timeout_s:
+                again_s = 0.2
+                if record.overdue == since:
+                    self.kill(record)
+                else:
+                    record.overdue = since
+                    log("error", f"{self.kind} {record.pid} is in the application for {now - since:.1f} s: {text}")
+                    os.kill(record.pid, signal.SIGUSR1)
+        self.loop.call_later("timeouts", again_s, self.check_timeouts)
 
     def check_source(self) -> None:
-        """Have another Server started when a source file has changed."""
+        """Ask for another Server when a source file has changed."""
         source = source_files()
-        if source != self.source and not self.retiring:
-            self.report(b"h")
+        if self.source not in (None, source) and not self.ending:
+            send_word(self.channel, b"h")
         self.source = source
-        self.loop.call_at("source", time.monotonic() + 1.0, self.check_source)
+        self.loop.call_later("source", 1.0, self.check_source)
 
 
 class ForkServer(Server):
     """Accepts, and forks a Child for each connection."""
 
-    def __init__(self, context: ServerContext, listeners: List[Listener], options: Any, channel: socket.socket) -> None:
-        super().__init__(context, listeners, options, channel)
-        self.lifeline_reader, self.lifeline_writer = wake_up_pipe()
-        self.acceptor = Acceptor(
-            self.loop, listeners, self.limits, self.start_connection, self.capacity_error, self.set_full
-        )
-
     def start(self) -> None:
         """Begin to serve."""
+        self.acceptor = Acceptor(self.loop, self.listeners, self.limits, self)
         self.acceptor.resume()
         self.become_ready()
+
+    def is_overloaded(self) -> bool:
+        """Return whether another process should accept: there is none."""
+        return False
 
     def capacity_error(self) -> str:
         """Return why there is no capacity, "" when there is."""
@@ -2931,38 +2897,27 @@ class ForkServer(Server):
         sock.setblocking(True)
         date_line()  # made here once a second, and not in each child
         client = peer[0].encode() if type(peer) is tuple else b"unix"
-        self.spawn(functools.partial(self.serve_connection, listener, sock, peer), client)
+        self.spawn(functools.partial(self.serve_connection, listener, sock, peer), client, sock.fileno())
+        _own_descriptors.discard(sock.fileno())
         sock.close()  # or the client would not see the end of its connection
 
     def serve_connection(self, listener: Listener, sock: socket.socket, peer: Any, at: int) -> None:
         """Serve a connection, in a child."""
-        for _, held, _ in self.acceptor.held[1:]:
-            held.close()
         connection = Connection(sock, peer, listener, self.context)
-        child = Child(self.lifeline_reader, self.pid, at, connection)
-        close_after_fork(child)
-        child.run(serve_connection(connection))
-        connection.sock.close()
-
-    def close_in_child(self) -> None:
-        """Close what a child does not need."""
-        super().close_in_child()
-        if self.lifeline_writer >= 0:
-            os.close(self.lifeline_writer)
-        for listener in self.acceptor.listeners:
-            listener.sock.close()
-
-    def close_after_fork(self) -> None:
-        """Close everything of the server's, in a process that the application has forked."""
-        self.close_in_child()
-        os.close(self.lifeline_reader)
+        Child(self.lifeline, self.pid, at, connection).run(serve_connection(connection))
+        connection.sock.close()  # before exit functions, which may take their time
 
     def set_full(self, full: bool) -> bool:
-        """Write the lifeline a byte for the child that is wanted back, in place of one that none has taken."""
-        self.context.flags[FULL] = full  # before the byte: a child that becomes idle after it sees the byte
-        read_wake_ups(self.lifeline_reader)
-        if full and self.lifeline_writer >= 0:
-            wake(self.lifeline_writer)
+        """Have children close after their responses while others wait, and put a byte into the lifeline for
+        the child that is wanted back, in place of one that none has taken."""
+        self.flags[FULL] = full  # before the byte: a child that becomes idle after this sees the byte
+        if self.lifeline_writer >= 0:
+            try:
+                os.read(self.lifeline, 16)
+            except BlockingIOError:
+                pass
+            if full:
+                os.write(self.lifeline_writer, b".")
         return False
 
     def on_child_exit(self, record: ChildRecord, status: int) -> None:
@@ -2971,10 +2926,9 @@ class ForkServer(Server):
             self.acceptor.resume()
 
     def stop_accepting(self) -> None:
-        """Leave the listeners to another Server, or drain them and have idle children go."""
-        if self.draining:
-            os.close(self.lifeline_writer)
-            self.lifeline_writer = -1
+        """Drain the listeners and have idle children go, or leave the listeners to another Server."""
+        if self.flags[DRAINING]:
+            self.close_lifeline()
             self.acceptor.drain()
         else:
             self.acceptor.retire()
@@ -2986,142 +2940,128 @@ class ForkServer(Server):
         super().abort()
 
     def is_done(self) -> bool:
-        """Return whether the last child has ended, and no connection is held."""
+        """Return whether nothing is left to serve."""
         return not self.children and self.acceptor.is_done()
 
 
 class PreforkServer(Server):
-    """Keeps workers alive, which accept."""
+    """Keeps workers alive, which accept. The first one starts alone: where it fails the others would, too."""
 
     kind = "worker"
 
-    def __init__(self, context: ServerContext, listeners: List[Listener], options: Any, channel: socket.socket) -> None:
-        super().__init__(context, listeners, options, channel)
+    def start(self) -> None:
+        """Begin to serve."""
         self.all_slots = self.slots.copy()
         self.backoff = Backoff()
-        self.next_spawn_at = 0.0
         self.any_ready = False
-
-    def start(self) -> None:
-        """Begin to serve, with one worker: where that cannot start, the others would fail too."""
         self.spawn_missing()
 
     def spawn_missing(self) -> None:
-        """Start the workers that are missing, as soon as they may be started."""
+        """Start the workers that are missing, unless that has to wait."""
         wanted = self.options.workers if self.any_ready else 1
-        while not (self.retiring or self.draining) and self.slots:
-            if sum(not record.leaving for record in self.children.values()) >= wanted:
+        while not self.ending and self.slots and "spawn" not in self.loop.timers:
+            if sum(not record.leaving_since for record in self.children.values()) >= wanted:
                 return
-            if time.monotonic() < self.next_spawn_at:
-                self.loop.call_at("spawn", self.next_spawn_at, self.spawn_missing)
-                return
-            ours, theirs = socket.socketpair()
-            ours.setblocking(False)
             try:
-                record = self.spawn(functools.partial(self.run_worker, ours, theirs), b"", ours)
-                self.loop.watch(ours.fileno(), functools.partial(self.on_worker, record))
+                kept = (listener.sock.fileno() for listener in self.listeners)
+                self.spawn(self.run_worker, b"", self.loop.waker, *kept)
             except OSError as error:
-                ours.close()
                 log("warning", f"fork: {error.strerror}: see ulimit -u, and the limits of the system")
-                self.next_spawn_at = time.monotonic() + self.limits.retry_delay_s
-            finally:
-                theirs.close()
+                self.loop.call_later("spawn", self.limits.retry_delay_s, self.spawn_missing)
 
-    def run_worker(self, ours: socket.socket, channel: socket.socket, at: int) -> None:
+    def run_worker(self, at: int) -> None:
         """Be a worker: serve until told to retire or to drain."""
-        ours.close()
-        for record in self.children.values():
-            if record.channel:
-                record.channel.close()
         context, options = self.context, self.options
-        close_after_fork(Channel(channel, self.listeners))
+        self.board.memory[at] = KEEP_ALIVE  # from here on its end is logged
         if context.app is None:
             context.app = options.load()
-            install_no_op_handlers()
+            handle_signals(ignore_signal, *STOP_SIGNALS, signal.SIGHUP)
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
             gc.collect()
             gc.freeze()
+        worker = Worker(context, self.listeners, at, options.threads)
+        worker.others = [slot for slot in self.all_slots if slot != at]
+        worker.ask_to_leave = context.on_max_requests = functools.partial(self.leave_worker, worker)
         if options.max_requests:
             import random
 
             context.requests_left = options.max_requests + random.randint(0, options.max_requests_jitter)
-            context.on_max_requests = functools.partial(send_word, channel, b"m")
-        worker = Worker(context, self.listeners, at, options.threads)
-        worker.others = [slot for slot in self.all_slots if slot != at]
-        close_after_fork(worker)
-        worker.loop.watch(channel.fileno(), functools.partial(self.on_server, worker, channel))
-        self.board.memory[at] = KEEP_ALIVE  # from here on its end is logged
+        if worker.pool and self.limits.timeout_s:
+            worker.pool.check_timeouts()
         worker.publish_load()
-        send_word(channel, b"r")
+        self.set_phase(worker, READY)
+        worker.loop.watch(self.lifeline, functools.partial(self.on_lifeline, worker))
         worker.acceptor.resume()
         worker.loop.run()
 
-    def on_server(self, worker: Worker, channel: socket.socket) -> None:
-        """Do what the Server says, in a worker; retire where it is dead."""
-        word = receive_word(channel)
-        if word == b"":
-            worker.loop.forget(channel.fileno())
-            # No process is left that would end what is under way.
-            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
-        if word == b"t":
-            worker.abandon_overdue()
-        elif word == b"d" or self.context.flags[DRAINING]:
-            worker.drain()
-        elif word is not None:
-            worker.retire()
+    def set_phase(self, worker: Worker, phase: int) -> None:
+        """Let the Server know how far a worker is."""
+        self.board.memory[worker.at + PHASE] = phase
+        try:
+            os.write(self.loop.waker, b".")
+        except OSError:  # it is dead, or has enough to read
+            pass
 
-    def on_worker(self, record: ChildRecord) -> None:
-        """A worker is ready, or has served --max-requests, or has ended."""
-        assert record.channel
-        word = receive_word(record.channel)
-        if word == b"r":
-            record.ready = self.any_ready = True
-            leaving = next((one for one in self.children.values() if one.leaving and not one.told), None)
-            if leaving and leaving.channel:
-                leaving.told = True
-                send_word(leaving.channel, b"r")
-            if sum(one.ready for one in self.children.values()) >= self.options.workers:
-                self.become_ready()
-        elif word == b"m":
-            record.leaving = True
-        elif word == b"":
-            self.loop.forget(record.channel.fileno())
+    def leave_worker(self, worker: Worker) -> None:
+        """Have this worker replaced, and retire when its successor is ready."""
+        self.set_phase(worker, LEAVING)
+        self.await_successor(worker)
+
+    def await_successor(self, worker: Worker) -> None:
+        """Look, in a worker, whether it may retire."""
+        if self.board.memory[worker.at + RETIRE]:
+            worker.loop.call_later("abort", self.limits.graceful_timeout_s, lambda: os._exit(0))
+            worker.retire()
+        else:
+            worker.loop.call_later("leave", 0.1, functools.partial(self.await_successor, worker))
+
+    def on_lifeline(self, worker: Worker) -> None:
+        """The Server drains, retires or is dead: do the same in a worker."""
+        worker.loop.forget(self.lifeline)
+        if self.flags[DRAINING]:
+            worker.drain()
+            return
+        if not self.flags[CLOSING]:  # no process is left that would end what is under way
+            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
+        worker.retire()
+
+    def on_wake(self) -> None:
+        """See which workers are ready, and which ask to be replaced."""
+        super().on_wake()
+        for record in self.children.values():
+            phase = self.board.memory[record.at + PHASE]
+            if phase and not record.ready:
+                record.ready = self.any_ready = True
+                leaving = [one for one in self.children.values() if one.leaving_since]
+                for one in sorted(leaving, key=lambda one: one.leaving_since):
+                    if not self.board.memory[one.at + RETIRE]:
+                        self.board.memory[one.at + RETIRE] = 1
+                        break
+            if phase == LEAVING and not record.leaving_since:
+                record.leaving_since = time.monotonic()
+        if sum(one.ready for one in self.children.values()) >= self.options.workers:
+            self.become_ready()
         self.spawn_missing()
 
     def on_child_exit(self, record: ChildRecord, status: int) -> None:
-        """Replace a worker that has ended; end where none could start."""
-        assert record.channel
-        self.loop.forget(record.channel.fileno())
-        record.channel.close()
-        if self.retiring or self.draining:
-            return
-        if not self.any_ready:
+        """Replace a worker that has ended; end where the first one could not start."""
+        if not self.any_ready and not self.ending:
             self.status = os.WEXITSTATUS(status) if os.WIFEXITED(status) and status else 1
             self.abort()
-        elif not record.told:
-            self.next_spawn_at = self.backoff.after(f"worker {record.pid}", record.started_at, record.ready)
-        self.spawn_missing()
-
-    def end_overdue(self, record: ChildRecord) -> None:
-        """End a call that exceeds --timeout: a thread cannot be ended without its process, so the worker is
-        replaced, and its other connections end in peace."""
-        if self.options.threads == 1 or not record.channel:
-            self.kill(record)
-            return
-        record.leaving = True
-        send_word(record.channel, b"t")
-        kill = functools.partial(lambda: record.pid in self.children and self.kill(record))
-        self.loop.call_at(f"kill {record.pid}", time.monotonic() + self.limits.graceful_timeout_s, kill)
-        self.spawn_missing()
+        elif not record.leaving_since and not self.ending:
+            delay_s = self.backoff.after(f"worker {record.pid}", record.started_at, record.ready)
+            if delay_s:
+                self.loop.call_later("spawn", delay_s, self.spawn_missing)
 
     def stop_accepting(self) -> None:
-        """Have the workers retire or drain; one that is not ready has nothing to finish."""
+        """Have the workers drain or retire; one that is not ready has nothing to finish."""
+        if self.lifeline_writer >= 0:
+            self.close_lifeline()
         for record in self.children.values():
-            if record.channel:
-                send_word(record.channel, b"d" if self.draining else b"r")
             if not record.ready:
                 self.kill(record)
         for listener in self.listeners:
-            listener.sock.close()
+            listener.close()
 
 
 # ---- supervisor: keeps a Server, and its own pid, across restarts -----------------------------
@@ -3135,24 +3075,11 @@ class PreforkServer(Server):
 #
 #     Server 2 fails to start    Server 1 was not told anything, and goes on
 #     a ready Server dies        another one is forked, after a backoff; its children finish their requests
+#     Server 1's source changes  "h" to the Supervisor (--reload)
 #     Supervisor gets TERM       "d" drain to all Servers; a second TERM: "a" abort, and KILL a second later
 #     Supervisor dies            its end of the channels ends with it: all Servers drain
 #
-# Only the Supervisor acts on TERM, INT and HUP: a terminal and a service manager signal every process.
-
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-SIGNAL_NAMES = {number.value: number.name for number in signal.Signals}
-
-
-def ignore_signal(signum: int, frame: Optional[FrameType]) -> None:
-    """Do nothing. In contrast to SIG_IGN, a program that is started gets the default again."""
-
-
-def install_no_op_handlers() -> None:
-    """Leave stop signals and HUP to the Supervisor, also where the application has set its own handlers."""
-    for signum in (*STOP_SIGNALS, signal.SIGHUP):
-        signal.signal(signum, ignore_signal)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+# Only the Supervisor acts on TERM, INT and HUP: terminals and service managers signal every process.
 
 
 def send_word(channel: socket.socket, word: bytes) -> None:
@@ -3173,76 +3100,6 @@ def receive_word(channel: socket.socket) -> Optional[bytes]:
         return b""
 
 
-class Channel:
-    """What a process has open before its Worker or Server exists."""
-
-    def __init__(self, sock: socket.socket, listeners: List[Listener]) -> None:
-        self.sock = sock
-        self.listeners = listeners
-
-    def close_after_fork(self) -> None:
-        """Close it."""
-        self.sock.close()
-        for listener in self.listeners:
-            listener.sock.close()
-
-
-_open_here: Any = None  # a WeakSet of what is open in this process
-_own_fork = False
-
-
-def fork() -> int:
-    """Fork a process of the server's: return 0 in it, else its pid. Raises OSError where the system refuses."""
-    global _own_fork, _open_here
-    _own_fork = True
-    try:
-        pid = os.fork()
-    finally:
-        _own_fork = False
-    if not pid:
-        atexit._clear()  # they belong to the process that registered them
-        if _open_here is not None:
-            _open_here.clear()
-    return pid
-
-
-def close_after_fork(owner: Any) -> None:
-    """Have owner.close_after_fork() called in each process that the application forks from this one."""
-    global _open_here
-    if _open_here is None:
-        import weakref
-
-        _open_here = weakref.WeakSet()
-        os.register_at_fork(after_in_child=after_application_fork)
-    _open_here.add(owner)
-
-
-def after_application_fork() -> None:
-    """Leave a process that the application has forked nothing of the server: no descriptor, no handler."""
-    if _own_fork:
-        return
-    for owner in list(_open_here):
-        owner.close_after_fork()
-    _open_here.clear()
-    if signal.getsignal(signal.SIGTERM) in (ignore_signal, *(one.on_signal for one in _supervisors)):
-        signal.set_wakeup_fd(-1)
-        faulthandler.unregister(signal.SIGUSR1)
-        for signum in (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD):
-            signal.signal(signum, signal.SIG_DFL)
-
-
-def run_exit_functions(timeout_s: float) -> None:
-    """Run what was registered with atexit in this process, and wait for its threads, but not for longer than
-    `timeout_s`: then the process ends."""
-    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
-    signal.setitimer(signal.ITIMER_REAL, max(0.1, timeout_s))
-    atexit._run_exitfuncs()
-    threading = sys.modules.get("threading")
-    if threading:
-        threading._shutdown()
-    signal.setitimer(signal.ITIMER_REAL, 0)
-
-
 def notify(*lines: str) -> None:
     """Tell the service manager, where there is one (sd_notify(3))."""
     path = os.environ.get("NOTIFY_SOCKET", "")
@@ -3255,13 +3112,14 @@ def notify(*lines: str) -> None:
 
 
 def print_ready(options: Any, listeners: List[Listener]) -> None:
-    """Print the ready line, and on a terminal how to go on; tell the service manager."""
+    """Print the ready line, and on a terminal how to go on."""
     where = ", ".join(dict.fromkeys(listener.where for listener in listeners))
+    scheme = "https" if options.certfile else "http"
     try:
-        print(f"Serving HTTP{'S' if options.certfile else ''} on {where} ...", flush=True)
+        print(f"Serving {scheme.upper()} on {where} ...", flush=True)
         if os.isatty(1) and not listeners[0].unix:
-            scheme, port = "https" if options.certfile else "http", listeners[0].environ["SERVER_PORT"]
-            print(f"Open {scheme}://localhost:{port}/ in a browser; Ctrl-C stops the server.", flush=True)
+            url = f"{scheme}://localhost:{listeners[0].environ['SERVER_PORT']}/"
+            print(f"Open {url} in a browser; Ctrl-C stops the server.", flush=True)
     except (OSError, ValueError):  # a closed pipe or terminal
         pass
     notify("READY=1")
@@ -3284,88 +3142,56 @@ class Supervisor:
         self.options = options
         self.limits = options.limits
         self.listeners = listeners
-        self.loop = Loop()
+        self.loop = Loop(self.on_wake)
         self.servers: Dict[int, ServerRecord] = {}
         self.backoff = Backoff()
-        self.stops = 0
-        self.interrupted = False  # by INT, not TERM
-        self.reload_requested = self.dump_requested = False
-        self.was_ready = self.stopping = False
+        self.signals: List[int] = []
+        self.reload_requested = self.was_ready = self.stopping = False
         self.status = 0
-        self.reader, self.writer = wake_up_pipe()
 
     def run(self) -> int:
         """Serve until told to stop, or until the first Server fails to start; return the exit status."""
-        _supervisors.append(self)
-        wakeup_before = signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
-        signals = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
-        before = {signum: signal.signal(signum, self.on_signal) for signum in signals}
-        close_after_fork(self)
-        self.loop.watch(self.reader, self.on_wake)
+        signums = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
+        before = {signum: signal.getsignal(signum) for signum in signums}
+        wakeup_before = signal.set_wakeup_fd(self.loop.waker, warn_on_full_buffer=False)
+        handle_signals(lambda signum, _: self.signals.append(signum), *signums)
         try:
             self.spawn()
             self.loop.run()
         finally:
-            for listener in self.listeners:
-                listener.remove_file()
             signal.set_wakeup_fd(wakeup_before)
             for signum, handler in before.items():
                 signal.signal(signum, handler)
-            self.close_after_fork()
-            _supervisors.remove(self)
+            _handled_signals.clear()
+            self.loop.close()
         return self.status
-
-    def close_after_fork(self) -> None:
-        """Close everything."""
-        for server in self.servers.values():
-            server.channel.close()
-        for listener in self.listeners:
-            listener.sock.close()
-        self.loop.close()
-        os.close(self.reader)
-        os.close(self.writer)
 
     # Servers: spawned, ready, dead.
 
     def spawn(self) -> None:
-        """Fork a Server, for the start, for HUP, or in place of a dead one."""
+        """Fork a Server: at the start, on HUP, or in place of a dead one."""
         ours, theirs = socket.socketpair()
+        _own_descriptors.add(ours.fileno())
         try:
-            pid = fork()
+            pid = fork(*(listener.sock.fileno() for listener in self.listeners))
         except OSError as error:
-            ours.close()
             log("warning", f"fork: {error.strerror}: see ulimit -u, and the limits of the system")
-            self.loop.call_at("spawn", time.monotonic() + self.limits.retry_delay_s, self.spawn)
+            self.close_channel(ours)
+            theirs.close()
+            self.loop.call_later("spawn", self.limits.retry_delay_s, self.spawn)
             return
-        finally:
-            if sys.exc_info()[0] or pid:
-                theirs.close()
         if not pid:
-            self.be_server(ours, theirs)
+            _own_descriptors.add(theirs.fileno())
+            end_process(functools.partial(run_server, self.options, self.listeners, theirs))
+        theirs.close()
         server = self.servers[pid] = ServerRecord(pid, ours)
         self.loop.watch(ours.fileno(), functools.partial(self.on_server, server))
 
-    def be_server(self, ours: socket.socket, channel: socket.socket) -> NoReturn:
-        """Be a Server, and end."""
-        status = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            for descriptor in (self.reader, self.writer):
-                os.close(descriptor)
-            for sock in (ours, *(server.channel for server in self.servers.values())):
-                sock.close()  # else the Supervisor's end would not be the end of these
-            self.loop.close()
-            status = run_server(self.options, self.listeners, channel)
-        except ConfigError as error:
-            status = 2
-            print_error(error)
-        except BaseException as error:
-            sys.excepthook(type(error), error, error.__traceback__)
-        finally:
-            try:
-                flush_streams()
-            finally:
-                os._exit(status)
+    def close_channel(self, channel: socket.socket) -> None:
+        """Close the channel to a Server."""
+        self.loop.forget(channel.fileno())
+        _own_descriptors.discard(channel.fileno())
+        channel.close()
 
     def on_server(self, server: ServerRecord) -> None:
         """A Server is ready, or its source has changed, or it is dead."""
@@ -3374,7 +3200,6 @@ class Supervisor:
             self.loop.forget(server.channel.fileno())
         elif word == b"h":
             self.reload_requested = True
-            self.reload()
         elif word == b"r" and not self.stopping:
             server.ready = True
             if self.was_ready:
@@ -3382,40 +3207,35 @@ class Supervisor:
             else:
                 self.was_ready = True
                 print_ready(self.options, self.listeners)
-            self.retire_others(server)
-            self.reload()
-
-    def retire_others(self, current: ServerRecord) -> None:
-        """Leave the listeners to one Server. Of the others one may retire at its ease; older ones have the
-        graceful timeout."""
-        for server in self.servers.values():
-            if server.retiring:
-                send_word(server.channel, b"d")
-            elif server.ready and server is not current:
-                server.retiring = True
-                send_word(server.channel, b"r")
+            # One Server may retire at its ease; those that retire already have the graceful timeout.
+            for other in self.servers.values():
+                if other.retiring:
+                    send_word(other.channel, b"d")
+                elif other.ready and other is not server:
+                    other.retiring = True
+                    send_word(other.channel, b"r")
+        self.reload()
 
     def reload(self) -> None:
-        """Have another Server started, if that was asked for, as soon as none is starting."""
-        starting = next((server for server in self.servers.values() if not server.ready), None)
+        """Start another Server, if that was asked for, as soon as none is starting."""
         if not self.reload_requested or self.stopping:
             return
-        if starting:
-            overdue_at = starting.started_at + self.limits.graceful_timeout_s
-            if time.monotonic() >= overdue_at:
-                starting.given_up = True
-                os.kill(starting.pid, signal.SIGKILL)
-            else:
-                self.loop.call_at("reload", overdue_at, self.reload)
-            return
+        for server in self.servers.values():
+            if not server.ready:
+                left_s = server.started_at + self.limits.graceful_timeout_s - time.monotonic()
+                if left_s > 0:
+                    self.loop.call_later("reload", left_s, self.reload)
+                else:
+                    server.given_up = True
+                    os.kill(server.pid, signal.SIGKILL)
+                return
         self.reload_requested = False
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         self.spawn()
 
     def on_exit(self, server: ServerRecord, status: int) -> None:
         """Go on without a Server."""
-        self.loop.forget(server.channel.fileno())
-        server.channel.close()
+        self.close_channel(server.channel)
         if self.stopping:
             return
         if not self.was_ready and not server.given_up:  # it has shown why
@@ -3429,99 +3249,72 @@ class Supervisor:
             log("error", f"Server {server.pid} {describe_exit(status)}")
         self.reload()
         if all(other.retiring for other in self.servers.values()):
-            when = self.backoff.after(f"Server {server.pid}", server.started_at, server.ready)
-            self.loop.call_at("spawn", when, self.spawn)
+            delay_s = self.backoff.after(f"Server {server.pid}", server.started_at, server.ready)
+            self.loop.call_later("spawn", delay_s, self.spawn)
 
     # Signals.
 
-    def on_signal(self, signum: int, frame: Optional[FrameType]) -> None:
-        """Note a signal: only what is noted counts, whatever else wakes the loop."""
-        if signum in STOP_SIGNALS:
-            self.stops += 1
-            self.interrupted = self.interrupted or signum == signal.SIGINT
-        elif signum == signal.SIGHUP:
-            self.reload_requested = True
-        elif signum == signal.SIGUSR1:
-            self.dump_requested = True
-
     def on_wake(self) -> None:
-        """Act on the signals that have arrived."""
-        read_wake_ups(self.reader)
+        """Act on the signals that have arrived: what the handler noted counts, not what is in the pipe."""
         self.reap()
-        if self.dump_requested:
-            self.dump_requested = False
+        stops = sum(signum in STOP_SIGNALS for signum in self.signals)
+        if signal.SIGUSR1 in self.signals:
             for pid in self.servers:
                 os.kill(pid, signal.SIGUSR1)
-        if self.stops:
+        self.reload_requested = self.reload_requested or signal.SIGHUP in self.signals
+        self.signals[:] = [signum for signum in self.signals if signum in STOP_SIGNALS]
+        if stops and not self.stopping:
             self.stop()
-        if self.stops > 1:
-            self.abort()
+        if stops > 1:
+            self.remove_files()
+            for server in self.servers.values():
+                send_word(server.channel, b"a")
+            self.loop.timers.setdefault("kill now", (time.monotonic() + 1, self.kill_all))
         self.reload()
 
     def reap(self) -> None:
         """Reap Servers that have ended; as PID 1, which inherits orphans, every process. A program that calls
         serve() reaps its other children itself."""
-        for pid in [-1] if os.getpid() == 1 else list(self.servers):
+        childless = not self.servers
+        for wanted in [-1] if os.getpid() == 1 else list(self.servers):
             try:
-                ended, status = os.waitpid(pid, os.WNOHANG)
-                while ended:
-                    server = self.servers.pop(ended, None)
+                pid, status = os.waitpid(wanted, os.WNOHANG)
+                while pid:
+                    server = self.servers.pop(pid, None)
                     if server:
                         self.on_exit(server, status)
-                    ended, status = os.waitpid(pid, os.WNOHANG)
+                    pid, status = os.waitpid(wanted, os.WNOHANG)
             except ChildProcessError:
-                pass
-        if self.stopping and not self.servers:
-            self.loop.running = os.getpid() == 1 and has_children()
+                childless = True
+        if self.stopping and not self.servers and (os.getpid() != 1 or childless):
+            self.loop.running = False
 
     def stop(self) -> None:
         """Have all Servers drain; one that is still starting is given up."""
-        if self.stopping:
-            return
         self.stopping = True
         notify("STOPPING=1")
         self.loop.timers.clear()
-        self.status = 130 if self.interrupted and not self.was_ready else 0
+        self.status = 130 if signal.SIGINT in self.signals and not self.was_ready else 0
         for server in self.servers.values():
             send_word(server.channel, b"d")
             if not server.ready:
                 os.kill(server.pid, signal.SIGTERM)
-        now, delay_s = time.monotonic(), self.limits.drain_delay_s
-        self.loop.call_at("files", now + delay_s, self.remove_files)
-        self.loop.call_at("kill", now + delay_s + self.limits.graceful_timeout_s + 2, self.kill_all)
+        self.loop.call_later("files", self.limits.drain_delay_s, self.remove_files)
+        self.loop.call_later("kill", self.limits.drain_delay_s + self.limits.graceful_timeout_s + 2, self.kill_all)
         self.reap()
-
-    def abort(self) -> None:
-        """Have all Servers kill their children and end."""
-        self.remove_files()
-        for server in self.servers.values():
-            send_word(server.channel, b"a")
-        self.loop.timers.setdefault("abort", (time.monotonic() + 1, self.kill_all))
 
     def remove_files(self) -> None:
         """Remove the socket files, and leave the listeners to the Servers."""
         for listener in self.listeners:
             listener.remove_file()
-            listener.sock.close()
+            listener.close()
 
     def kill_all(self) -> None:
-        """End what does not end by itself."""
+        """End what does not end by itself; as PID 1, whatever is left ends with it."""
         for pid in self.servers:
             os.kill(pid, signal.SIGKILL)
-        if not self.servers:  # as PID 1: whatever is left ends with it
+        if not self.servers:
             self.loop.running = False
-
-
-_supervisors: List[Supervisor] = []
-
-
-def has_children() -> bool:
-    """Return whether this process has any child left."""
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        return True
-    except ChildProcessError:
-        return False
 
 
 def run_server(options: Any, listeners: List[Listener], channel: socket.socket) -> int:
@@ -3531,107 +3324,80 @@ def run_server(options: Any, listeners: List[Listener], channel: socket.socket) 
 
     for signum in (signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM):
         signal.signal(signum, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, ignore_signal)
-    signal.signal(signal.SIGHUP, ignore_signal)
+    handle_signals(ignore_signal, signal.SIGINT, signal.SIGHUP)
     faulthandler.register(signal.SIGUSR1, file=2)
-    # An import that hangs reads no message: until it is done, the kernel ends this process at the first one,
-    # and at the Supervisor's death (SIGIO; where that is ignored by default, the handler does).
-    signal.signal(signal.SIGIO, lambda *_: os._exit(1))
+    # An import that hangs reads no message: until it is done, the first one, or the Supervisor's death, ends
+    # this process by SIGIO (its default on Linux).
+    signal.signal(signal.SIGIO, signal.SIG_DFL if hasattr(fcntl, "F_SETSIG") else lambda *_: os._exit(1))
     fcntl.fcntl(channel, fcntl.F_SETOWN, os.getpid())
     flags = fcntl.fcntl(channel, fcntl.F_GETFL)
     fcntl.fcntl(channel, fcntl.F_SETFL, flags | os.O_ASYNC)
-    before = Channel(channel, listeners)
-    close_after_fork(before)
     enter_folder(options)
     context = make_context(options)
     if options.preload or not options.workers:
         context.app = options.load()
-        warn_of_threads()
     fcntl.fcntl(channel, fcntl.F_SETFL, flags)
     signal.signal(signal.SIGIO, signal.SIG_DFL)
-    install_no_op_handlers()
-    faulthandler.unregister(signal.SIGUSR1)
-    _open_here.clear()
+    handle_signals(ignore_signal, *STOP_SIGNALS, signal.SIGHUP)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     server = (PreforkServer if options.workers else ForkServer)(context, listeners, options, channel)
     status = server.run()
     run_exit_functions(options.limits.graceful_timeout_s)
     return status
 
 
-class Alone:
-    """A Worker that is the whole server, for --no-fork."""
+def run_alone(options: Any, listeners: List[Listener]) -> int:
+    """Serve in this process, for --no-fork; return the exit status. Raises as run_server() does."""
+    limits, context, stops = options.limits, make_context(options), []
+    context.app = options.load()
+    worker = Worker(context, listeners, Scoreboard.SLOT_BYTES)
 
-    def __init__(self, options: Any, listeners: List[Listener]) -> None:
-        self.options = options
-        self.listeners = listeners
-        context = make_context(options)
-        context.app = options.load()
-        self.worker = Worker(context, listeners, Scoreboard.SLOT_BYTES)
-        self.stops = 0
-        self.reader, self.writer = wake_up_pipe()
-
-    def run(self) -> int:
-        """Serve until told to stop; return the exit status."""
-        _supervisors.append(self)  # type: ignore
-        signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
-        signals = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1)
-        before = {signum: signal.signal(signum, self.on_signal) for signum in signals}
-        faulthandler.register(signal.SIGUSR1, file=2, chain=True)
-        close_after_fork(self)
-        self.worker.loop.watch(self.reader, self.on_wake)
-        print_ready(self.options, self.listeners)
-        try:
-            self.worker.acceptor.resume()
-            self.worker.loop.run()
-        finally:
-            faulthandler.unregister(signal.SIGUSR1)
-            signal.set_wakeup_fd(-1)
-            for signum, handler in before.items():
-                signal.signal(signum, handler)
-        return 0
-
-    def on_signal(self, signum: int, frame: Optional[FrameType]) -> None:
-        """Note a signal; a second one that stops ends at once, for the loop may be in the application."""
-        if signum in STOP_SIGNALS:
-            self.stops += 1
-            if self.stops > 1:
-                self.abort()
-        elif signum == signal.SIGHUP:
-            log("notice", "HUP restarts nothing with --no-fork")
-        else:
-            state, _, since, text = self.worker.board.read(self.worker.at)
-            doing = f"in the application for {time.monotonic() - since:.1f} s: {text}" if state == IN_APP else "waiting"
-            log("notice", f"has {self.worker.load} connections, and is {doing}")
-
-    def on_wake(self) -> None:
-        """Drain, at the end of the delay, and reap orphans as PID 1."""
-        read_wake_ups(self.reader)
-        while os.getpid() == 1 and has_children() and os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-        if self.stops and "drain" not in self.worker.loop.timers and not self.worker.draining:
-            notify("STOPPING=1")
-            self.worker.context.closing = True
-            self.worker.loop.call_at("drain", time.monotonic() + self.options.limits.drain_delay_s, self.drain)
-
-    def drain(self) -> None:
-        """Finish what is under way."""
-        self.worker.loop.call_at("abort", time.monotonic() + self.options.limits.graceful_timeout_s, self.abort)
-        for listener in self.listeners:
-            listener.remove_file()
-        self.worker.drain()
-
-    def abort(self) -> NoReturn:
-        """End at once."""
-        for listener in self.listeners:
+    def abort() -> NoReturn:
+        for listener in listeners:
             listener.remove_file()
         flush_streams()
         os._exit(0)
 
-    def close_after_fork(self) -> None:
-        """Close everything of the server's, in a process that the application has forked."""
-        self.worker.close_after_fork()
-        os.close(self.reader)
-        os.close(self.writer)
+    def drain() -> None:
+        worker.loop.call_later("abort", limits.graceful_timeout_s, abort)
+        for listener in listeners:
+            listener.remove_file()
+        worker.drain()
+
+    def on_signal(signum: int, frame: Optional[FrameType]) -> None:
+        if signum in STOP_SIGNALS:
+            stops.append(signum)
+            if len(stops) > 1:  # at once, for the loop may be in the application
+                abort()
+        elif signum == signal.SIGHUP:
+            log("notice", "HUP restarts nothing with --no-fork")
+        elif signum == signal.SIGUSR1:
+            state, _, since, text = worker.board.read(worker.at)
+            busy = f"in the application for {time.monotonic() - since:.1f} s: {text}"
+            log("notice", f"has {worker.load} connections, and is {busy if state == IN_APP else 'waiting'}")
+
+    def on_wake() -> None:
+        try:
+            while os.getpid() == 1 and os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            pass
+        if stops and not context.closing:
+            notify("STOPPING=1")
+            context.closing = True
+            worker.loop.call_later("drain", limits.drain_delay_s, drain)
+
+    worker.loop.on_wake = on_wake
+    signal.set_wakeup_fd(worker.loop.waker, warn_on_full_buffer=False)
+    orphans = [signal.SIGCHLD] if os.getpid() == 1 else []
+    handle_signals(on_signal, *STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, *orphans)
+    faulthandler.register(signal.SIGUSR1, file=2, chain=True)
+    gc.freeze()
+    worker.acceptor.resume()
+    print_ready(options, listeners)
+    worker.loop.run()
+    run_exit_functions(limits.graceful_timeout_s)
+    return 0
 
 
 # ---- command line: from arguments to a running server -----------------------------------------
@@ -3953,17 +3719,11 @@ def start(arguments: Optional[Sequence[str]], app: Any = None) -> int:
             listeners += listen(bind, options.limits.backlog)
         if options.check_config:
             return check_config(options)
-        if not options.no_fork:
-            return Supervisor(options, listeners).run()
-        alone = Alone(options, listeners)
-        gc.freeze()
-        alone.run()
-        run_exit_functions(options.limits.graceful_timeout_s)
-        return 0
+        return run_alone(options, listeners) if options.no_fork else Supervisor(options, listeners).run()
     finally:
         for listener in listeners:
             listener.remove_file()
-            listener.sock.close()
+            listener.close()
 
 
 def check_config(options: Any) -> int:
