@@ -76,7 +76,7 @@ value() {
     first=$(children "$server_pid")
     curl -sf -m 10 "$url" >"$answer"
     grep -q -x wsgi.multiprocess=True "$answer"
-    eventually has_children 2 "$first" # WEB_CONCURRENCY
+    server_pid=$first eventually has_children 2 # WEB_CONCURRENCY
     kill -s "$(sed -n 's/^STOPSIGNAL //p' "$BATS_TEST_TMPDIR/Dockerfile")" "$first"
     ends_well
 }

@@ -129,7 +129,7 @@ breaks() {
     : >"$stderr"
     app_is "$1"
     kill -HUP "$server_pid"
-    eventually logs_that 1 "$goes_on" && answers one && rests || { echo "with: $1" && return 1; }
+    if ! eventually logs_that 1 "$goes_on" || ! answers one || ! rests; then echo "with: $1" && return 1; fi
 }
 
 @test "goes on with the previous code where the new code cannot start, and logs why, once" {

@@ -193,7 +193,7 @@ servers() {
 the_server() {
     local found
     found=$(servers) || return
-    case $found in *[!0-9]*) echo "There are several Servers:" $found >&2 && return 1 ;; esac
+    case $found in *[!0-9]*) echo "There are several Servers: $found" >&2 && return 1 ;; esac
     echo "$found"
 }
 
@@ -281,12 +281,12 @@ gone() {
 
 # own_folder  has the servers of a test start in a folder of its own, $folder, where app:app is the application.
 own_folder() {
-    export LATCH="$BATS_TEST_TMPDIR/latch" PYTHONPATH="$BATS_TEST_DIRNAME/apps"
+    export LATCH="$BATS_TEST_TMPDIR/latch" PYTHONPATH="$BATS_TEST_DIRNAME/apps${PYTHONPATH:+:$PYTHONPATH}"
     export PYTHONDONTWRITEBYTECODE=1 # a cache does not tell two files of one second and one size apart
     folder=$BATS_TEST_TMPDIR/folder answer=$BATS_TEST_TMPDIR/answer
     # shellcheck disable=SC2016
     launch=(bash -c "cd '$folder' && exec \"\$@\"" in_folder)
-    mkfifo "$LATCH"
+    [ -p "$LATCH" ] || mkfifo "$LATCH"
     mkdir "$folder"
     app_is 'app = says("one")'
 }
