@@ -1,49 +1,40 @@
 #!/usr/bin/env python3
 """A concurrent HTTP/1.1 and WSGI server in one file, with nothing to install.
 
-    python webserver.py                      every request gets `Hello, World!`
-    python webserver.py --app module:app     a WSGI application, a process per connection
-    python webserver.py --workers 2 ...      processes forked beforehand, each for many connections
+    python webserver.py                      answer every request with `Hello, World!`
+    python webserver.py --app module:app     serve a WSGI application, a process per connection
+    python webserver.py --workers 2 ...      serve from two processes, each with many connections
 
-Two stories, each told once, in the order in which things happen.
+The file tells two stories, each once, in the order in which things happen.
 
     Data    bytes -> head -> request -> body -> environ -> application -> response -> bytes
-    Life    listen -> accept -> fork -> serve -> reap -> drain, or start anew
+    Life    listen -> accept -> fork -> serve -> reap -> drain
 
-A connection is one *conversation*: a generator that reads straight down and never blocks.
-It yields what it needs, and whoever runs it provides that and resumes it:
+A connection is one *conversation*: a generator that reads straight down and never blocks; see "The
+contract of a conversation" below. The processes that run conversations:
 
-    (state, timeout)      wait until the socket is ready, or for so many seconds
-    (CALL, act)           hand back what act() returns: the application is called in a thread
+    Supervisor     opens the listeners, forks a Server, and another one on HUP; knows no HTTP
+      Server       forks and reaps children; a ForkServer accepts, a PreforkServer has workers accept
+        Child      runs one conversation, blocking                      (the default)
+        Worker     runs many on an event loop, calls in a ThreadPool    (--workers, --threads)
 
-    Parent, which never parses HTTP and reaps every child, serves in one of three roles:
-
-    Forking    accepts, and forks for each connection a Child, which runs the one conversation
-    Crew       forks workers beforehand; each is a Host on the shared listeners
-    Host       runs many conversations on a Loop, and calls in a Pool of threads; --no-fork
-
-    lifeline      a pipe that the parent holds open; its end tells a waiting child to go
-    channel       a socket pair to each worker, for "ready", "spent", "leave"
-    scoreboard    shared memory: what each process is at, its load, its client and the request-line
-
-On HUP the parent executes the program again, in its own process: the new image takes over the
-listeners, and leaves the old one's children, its Elders, to finish what they have.
+With --no-fork and in make_server() a Worker serves alone, without the processes above it.
 
 Rooms: limits, errors, grammar, transport, proxies, request, body, environ, response, log,
-conversation, loop, scoreboard, listener, hosting, children, workers, restart, parent, command
-line. Each does one thing, in the words of the RFCs 9110 and 9112 and of PEP 3333.
+conversation, loop, scoreboard, listeners, accepting, worker, threads, library, child, server,
+supervisor, command line. The words are those of RFC 9110, RFC 9112 and PEP 3333.
 """
 
 from __future__ import annotations
 
-import _signal  # type: ignore  # signal.signal also names what it replaces: 45 page faults for a child
+import _signal  # type: ignore  # signal.signal also looks up enums: 45 page faults in a child
+import atexit
 import contextvars
 import errno
 import faulthandler
 import functools
 import gc
 import io
-import math
 import mmap
 import os
 import re
@@ -54,29 +45,27 @@ import stat
 import struct
 import sys
 import time
-import warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
-    from typing import Any, BinaryIO, Callable, Dict, Generator, Iterator, List, NoReturn
+    from typing import Any, BinaryIO, Callable, Dict, Generator, Iterable, Iterator, List, NoReturn
     from typing import Optional, Sequence, Set, Tuple, Type, TypeVar, Union
 
     T = TypeVar("T")
-    Steps = Generator[Tuple[Any, ...], Any, T]  # a part of a conversation, returning T
+    Steps = Generator[Tuple[Any, Any], Any, T]  # a part of a conversation, returning T
     Environ = Dict[str, Any]
     ExcInfo = Tuple[Type[BaseException], BaseException, TracebackType]
-    Resume = Callable[[bool], Any]
-    Application = Callable[[Environ, Callable[..., Any]], Any]
+    Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
-__version__ = "1.0"
+__version__ = "2.0"
 
 
-# ---- limits: every number, its unit in its name, its reason beside it -------------------------
+# ---- limits: every number, with its unit in its name and its reason beside it -----------------
 
 
 class Limits:
-    """What a client may ask of the server; an instance carries what the command line changed."""
+    """What a client may ask of the server. An instance has what the command line changes."""
 
     # What a client may send.
     request_line_bytes = 8192  # RFC 9112 3 asks for 8000 at least
@@ -87,42 +76,45 @@ class Limits:
     chunks = 1 << 20  # a chunk costs work whatever its size
     chunk_line_bytes = 1024  # a chunk-size with its extensions
     blank_lines = 4  # RFC 9112 2.2 asks for one before a request-line
-    memory_bytes = 1 << 20  # a larger body waits in a temporary file
+    memory_bytes = 1 << 20  # a larger body is kept in a temporary file
 
     # How long it may take.
-    header_timeout_s = 10.0  # for a whole head, however it is cut
+    header_timeout_s = 10.0  # for a whole head, in however many pieces
     keep_alive_s = 5.0  # for the next request on an idle connection
-    stall_timeout_s = 10.0  # that a body may be behind the rate below
-    send_timeout_s = 60.0  # that a client who reads may be: its window opens in large steps
+    stall_timeout_s = 10.0  # for a body to be behind the rate below
+    send_timeout_s = 60.0  # for a reader to be behind it: its window opens in large steps
     rate_bytes_per_s = 1024  # slower than a modem is an attack
-    linger_s = 2.0  # for a client to read its refusal
-    linger_bytes = 1 << 20  # drained meanwhile
+    linger_s = 2.0  # for a client to read the response to a refused request
+    linger_bytes = 1 << 20  # received and discarded meanwhile
 
     # How much of the machine.
-    max_children = 256  # processes, of 10 MB each and what the application takes
+    max_children = 256  # processes of 10 MB each, and what the application takes
     connections = 1 << 20  # of a process, where its descriptors allow so many
     backlog = 2048  # connections that wait in the kernel, which has a ceiling of its own
-    timeout_s = 0.0  # for one call into the application; 0 is for ever
-    graceful_timeout_s = 30.0  # for what is in flight when the server is told to stop
+    timeout_s = 0.0  # for one call into the application; 0 means no limit
+    graceful_timeout_s = 30.0  # for requests in flight when the server is told to stop
     drain_delay_s = 0.0  # before that, for load balancers to look away
-    moment_s = 0.1  # before the system is asked again for what it refused
-    turn_s = 0.005  # a response takes so long before others have their turn
-    likely_s = 0.02  # a child waits in recv so long, then polls: a busy client costs one call, not two
-    share = 0.125  # of those who may be asked to give way is asked at once
-    fresh_s = 0.25  # nobody is asked to give way before: first bytes may be on their way
-    block_bytes = 32768  # of one read: glibc tidies its whole heap when it frees twice as much
+    retry_delay_s = 0.1  # until the system is asked again for what it refused
+    time_slice_s = 0.005  # for one connection, before others have their turn
+    recv_timeout_s = 0.02  # a child blocks in recv so long, then polls: one call for a busy client, not two
+    eviction_grace_s = 0.25  # a connection is not closed before: its first bytes may be on their way
+    accept_pause_s = 0.005  # a worker with more connections than another leaves new ones to it so long
+    stuck_call_s = 0.02  # a worker in a call for so long takes no connection soon
+    block_bytes = 32768  # of one read: glibc trims its heap when it frees twice as much
     unsent_bytes = 65536  # in the kernel, for one client
-    remembered_fields = 512  # lines; of those that a browser sends, all but a few are the same for all
-    remembered_heads = 1024  # of responses
-    remembered_requests = 512  # of 8 kB each, for a listener in a process
-    remembered_bytes = 2048  # the longest head among them; browsers send 1000
+    cached_lines = 512  # field lines: nearly all that a browser sends come again
+    cached_line_bytes = 256  # the longest of them: clients must not fill the memory
+    cached_requests = 512  # of 8 kB each, for each listener in a process
+    cached_head_bytes = 2048  # the longest head of a cached request; browsers send 1000
+    cached_request_s = 60.0  # none is kept longer: a head has cookies and credentials
+    cached_response_heads = 1024
 
 
 # ---- errors: what ends an exchange, a connection or the program -------------------------------
 
 
 class HTTPError(Exception):
-    """A request is refused: the status, the rule that it broke, and the offending part."""
+    """Refuse a request: a status, the rule that was broken with its clause, and the offending part."""
 
     def __init__(self, status: int, rule: str, part: str = "") -> None:
         super().__init__(status, rule)
@@ -130,18 +122,20 @@ class HTTPError(Exception):
         self.rule = rule + (": " + ascii(part[:60]) if part else "")
 
 
-def excess(status: int, what: str, most: float, units: str = "bytes") -> HTTPError:
-    """Return the refusal of what goes beyond a limit."""
-    clause = {431: "RFC 6585 5", 400: "RFC 9112 7.1.1"}.get(status, f"RFC 9110 15.5.{status - 399}")
-    return HTTPError(status, f"{what} has {most:.15g} {units} at the most ({clause})")
+LIMIT_CLAUSES = {400: "9112 7.1.1", 408: "9110 15.5.9", 413: "9110 15.5.14", 414: "9110 15.5.15", 431: "6585 5"}
 
 
-class ClientGone(Exception):
-    """The connection is no more: reset, closed too early, or too slow to be kept."""
+def limit_error(status: int, what: str, limit: float, unit: str = "bytes") -> HTTPError:
+    """Return the refusal of what exceeds a limit."""
+    return HTTPError(status, f"{what} exceeds {limit:.15g} {unit} (RFC {LIMIT_CLAUSES[status]})")
 
 
-class UsageError(Exception):
-    """The command line asks for what cannot be had: one line, exit status 2."""
+class ClientDisconnected(Exception):
+    """The connection cannot be used any more: it was reset, closed too early, or is too slow."""
+
+
+class ConfigError(Exception):
+    """The command line asks for what is not possible: one line on stderr, exit status 2."""
 
 
 REASONS = {400: "Bad Request", 404: "Not Found", 408: "Request Timeout", 413: "Content Too Large"}
@@ -158,13 +152,13 @@ AUTHORITY = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]+)(?::[0-9]*)?" 
 
 REQUEST_LINE = re.compile(rf"({TOKEN}) ({TARGET}) HTTP/1\.([0-9])")
 FIELD_LINE = re.compile(rf"({TOKEN}):({VALUE})")
-OPENING = re.compile(rf"{TOKEN} {TARGET} HTTP/1\.[0-9]\r\n(?:{TOKEN}:{VALUE}\r\n)*".encode("latin-1"))
-LINES = re.compile(rf"(?:{TOKEN}:{VALUE}\r\n)*".encode("latin-1"))
+HEAD_PREFIX = re.compile(rf"{TOKEN} {TARGET} HTTP/1\.[0-9]\r\n(?:{TOKEN}:{VALUE}\r\n)*".encode("latin-1"))
+FIELD_LINES = re.compile(rf"(?:{TOKEN}:{VALUE}\r\n)*".encode("latin-1"))
 TRAILER_LINE = re.compile(rf"(?:{TOKEN}:{VALUE})?\r\n".encode("latin-1"))
 CRLF = re.compile(rb"\r\n")
 HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?")
 ABSOLUTE = re.compile(rf"(https?)://({AUTHORITY})(/[^?]*|)(\?.*|)", re.IGNORECASE)
-TUNNEL = re.compile(rf"(?=.*:[0-9]+\Z){AUTHORITY}")
+AUTHORITY_FORM = re.compile(rf"(?=.*:[0-9]+\Z){AUTHORITY}")
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 DIGITS = re.compile(r"[0-9]+")
@@ -173,132 +167,122 @@ QUOTED = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"
 EXTENSION = rf"[ \t]*;[ \t]*{TOKEN}(?:[ \t]*=[ \t]*(?:{TOKEN}|{QUOTED}))?"
 CHUNK_LINE = re.compile(rf"([0-9A-Fa-f]+)(?:{EXTENSION})*\r\n".encode("latin-1"))
 STATUS = re.compile(rf"[2-5][0-9][0-9] {VALUE}")
-NAME = re.compile(TOKEN)
-CONTENT = re.compile(VALUE)
+FIELD_NAME = re.compile(TOKEN)
+FIELD_VALUE = re.compile(VALUE)
 
-# Wrong wherever it stands in a head, and told before the head is whole. A bare LF or CR is a
-# line end to some and not to others: two readings, and between them a smuggled request.
-STRAY = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+# Wrong anywhere in a head, and refused before the head is whole. A bare LF or CR ends a line for some
+# parsers and not for others: two readings of one head, and between them a smuggled request.
+FORBIDDEN_OCTETS = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 BARE_LF = "a line ends in CRLF, not in a bare LF"
 
-# Why a head is not one, most telling first: what to search for, the status, the rule.
-FAULTS = (
-    (r"\A\r\n", 400, "few empty lines stand before a request-line (RFC 9112 2.2)"),
+# Why a head is malformed, most telling first: what to search for, the status, the rule.
+HEAD_FAULTS = (
+    (r"\A\r\n", 400, "too many empty lines before the request-line (RFC 9112 2.2)"),
     (r"(?<!\r)\n", 400, BARE_LF + " (RFC 9112 2.2)"),
-    (r"\r(?=[^\n])", 400, "a CR stands only before a LF (RFC 9112 2.2)"),
+    (r"\r(?=[^\n])", 400, "a CR is followed by a LF (RFC 9112 2.2)"),
     (r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", 400, "a head has no control characters (RFC 9110 5.5)"),
     (r"\A[^\r]* HTTP/[02-9]\.[0-9]\r", 505, "the major version is 1 (RFC 9110 15.6.6)"),
     (rf"\A(?!{TOKEN} )[^ \r]*", 400, "a method is a token, and one space follows (RFC 9112 3)"),
     (r"\A[^ ]+ [^ \r]*#[^ \r]*", 400, "a request-target has no fragment (RFC 9112 3.2)"),
     (rf"\A[^ ]+ (?!{TARGET} )[^\r]*", 400, "a request-target is visible ASCII, then one space (RFC 9112 3)"),
     (r"\A(?!.* HTTP/1\.[0-9]\r)[^\r]*", 400, "a request-line ends in a version, as HTTP/1.1 (RFC 9112 3)"),
-    (r"\A[^ ]+ [^ ]+ [^\r]* [^\r]*", 400, "a request-line has two spaces, single ones (RFC 9112 3)"),
+    (r"\A[^ ]+ [^ ]+ [^\r]* [^\r]*", 400, "a request-line has two spaces (RFC 9112 3)"),
     (r"(?<=\n)[ \t][^\r]*", 400, "a field line is not folded (RFC 9112 5.2)"),
-    (r"(?<=\n)[^:\r\n]*(?<=[ \t]):", 400, "no space stands before the colon (RFC 9112 5.1)"),
+    (r"(?<=\n)[^:\r\n]*(?<=[ \t]):", 400, "there is no space before the colon (RFC 9112 5.1)"),
     (rf"(?<=\n)(?!{TOKEN}:)[^\r\n]+", 400, "a field line is a token, a colon and a value (RFC 9112 5)"),
 )
 
 
-def fault(head: str) -> HTTPError:
+def explain_bad_head(head: str) -> HTTPError:
     """Return the refusal that names the rule which `head` breaks."""
-    for pattern, status, rule in FAULTS:
+    for pattern, status, rule in HEAD_FAULTS:
         found = re.search(pattern, head)
         if found:
             return HTTPError(status, rule, found.group())
-    return HTTPError(400, "this is not a request (RFC 9112 2.1)", head)
+    return HTTPError(400, "not a request (RFC 9112 2.1)", head)
 
 
 # ---- transport: the socket, tried first and waited for by yielding ----------------------------
 
-# What a conversation waits for, in the order in which they give way when others have to wait.
-IDLE, SILENT, HEADING, BODY, WRITING, CALL = 1, 2, 3, 4, 5, 6
-NOTHING, READ, WRITE = 0, select.POLLIN, select.POLLOUT  # of epoll as well
+# The contract of a conversation
+#
+# A conversation is a generator. It yields what it needs, and its runner resumes it when that is there:
+#
+#     (state, timeout)   wait for the socket: to be writable in WRITE, readable in the other states. The
+#                        runner sends True when it is ready, False after `timeout` seconds or when the
+#                        connection is evicted. It may send True too early: every call is tried again.
+#     (IN_APP, act)      call act() in a thread; send what it returned, throw what it raised
+#     (TURN, None)       resume after others have had their turn
+#
+# Its runners are a Task in a Worker, a Child, and Child.block for the write callable. The runner sets
+# four hooks of the connection: `may_block`, no other conversation shares this process; `call`, which calls
+# the application in place (None: yield IN_APP); `block`, which runs steps to their end inside a call;
+# `release`, called when the calls for a request are over, so that its thread is free.
+# When the connection is lost, calls go on, so that the iterable's close() is called (PEP 3333).
+
+# The states, in the order in which an evicting server prefers them; up to FIRST_BYTE nothing has arrived.
+KEEP_ALIVE, FIRST_BYTE, READ_HEAD, READ_BODY, WRITE, IN_APP, TURN = 1, 2, 3, 4, 5, 6, 7
+STATE_NAMES = ["", "idle", "waiting for a first byte", "reading a head", "reading a body", "writing", "in the application"]
+NO_EVENTS, READABLE, WRITABLE = 0, select.POLLIN, select.POLLOUT  # epoll has the same numbers
 
 NEVER = float("inf")
 DONTWAIT = socket.MSG_DONTWAIT
-RESET = struct.pack("ii", 1, 0)  # a struct linger: close() resets the connection
+LINGER_OFF, LINGER_RESET = struct.pack("ii", 0, 0), struct.pack("ii", 1, 0)  # struct linger
 
 
-def expendable(limits: Limits, state: int, deadline: float) -> float:
-    """Return from when on a client who may wait until `deadline` can be asked to give way: a moment after
-    it became idle, or fell behind what its state allows."""
-    if state == IDLE:
-        return deadline - limits.keep_alive_s + limits.likely_s
-    whole = {BODY: limits.stall_timeout_s, WRITING: limits.send_timeout_s}.get(state, limits.header_timeout_s)
-    return deadline - whole + limits.fresh_s
+def grace_left(limits: Limits, state: int, timeout: float) -> float:
+    """Return the seconds until a connection that waits in `state`, with `timeout` seconds left, has been
+    idle, or behind what its state allows, for the eviction grace."""
+    allowed_s = {KEEP_ALIVE: limits.keep_alive_s, READ_BODY: limits.stall_timeout_s, WRITE: limits.send_timeout_s}
+    return timeout - allowed_s.get(state, limits.header_timeout_s) + limits.eviction_grace_s
 
 
 class Connection:
-    """A client's bytes: `ahead` are those that were received and not yet used."""
+    """A client's socket, and in `buffer` what was received and is not used yet."""
 
-    __slots__ = "ahead alone block call head known limits listener peer release request".split()
-    __slots__ += "shown since site sock term trusted turn unsent wants".split()
+    __slots__ = "block buffer call client_text context drain_deadline head limits listener may_block".split()
+    __slots__ += "peer release request request_cache since sock tls_event trusted turn_ends unsent".split()
 
-    def __init__(self, sock: socket.socket, peer: Any, listener: Listener, site: Site) -> None:
-        self.sock = sock
-        # Of AF_UNIX, a peer has no address.
-        self.peer = (unmapped(peer[0]), str(peer[1])) if type(peer) is tuple else ("", "")
-        self.trusted: bool = site.trust.includes(self.peer[0] or "unix")
+    def __init__(self, sock: socket.socket, peer: Any, listener: Listener, context: ServerContext) -> None:
+        self.sock: Any = sock
+        # A peer of AF_UNIX has no address.
+        self.peer = (unmap_ipv4(peer[0]), str(peer[1])) if type(peer) is tuple else ("", "")
+        self.trusted: bool = context.trusted.includes(self.peer[0] or "unix")
         self.listener = listener
-        self.known = listener.requests[self.trusted]
-        self.site = site
-        self.limits = site.limits
-        self.ahead: Any = b""  # bytes, and a bytearray while a head is gathered
+        self.request_cache = listener.request_caches[self.trusted]
+        self.context = context
+        self.limits = context.limits
+        self.buffer: Any = b""  # bytes, and a bytearray while a head is gathered
         self.head: Optional[bytes] = None  # the last one
-        self.request: Optional[Request] = None  # that was one, None while one is read
+        self.request: Optional[Request] = None  # made of it; None while one is read
         self.since = 0.0  # the beginning of an exchange, where it is logged
-        self.term = NEVER  # for what arrives while the server leaves
-        self.unsent = 0  # bytes of what is to be sent
-        self.shown: Tuple[Any, bytes] = (None, b"")  # a request, and what the scoreboard has of it
-        # Set by whoever runs the conversation.
-        self.alone = False  # no other conversation is in this process: a call on the socket may block
-        self.call: Any = None  # makes a call into the application, where no thread does
-        self.block: Any = None  # runs steps to their end, where the application may block
-        self.turn = 0.0  # when others have theirs
-        self.wants = NOTHING  # the event that TLS waits for, where it is not what the conversation does
-        self.release: Any = None  # is told that the calls for a request are over
+        self.drain_deadline = NEVER  # for pipelined requests, when the server is closing
+        self.unsent = 0  # bytes of a response that the kernel has not taken yet
+        self.client_text: Tuple[Any, bytes] = (None, b"")  # a request, and what the scoreboard shows of it
+        self.turn_ends = 0.0
+        self.tls_event = NO_EVENTS  # what TLS waits for, where that is not what the state says
+        self.may_block = False
+        self.call: Any = None
+        self.block: Any = None
+        self.release: Any = None
 
     def client(self) -> str:
-        """Return whom to name on stderr: the client of the last request, as far as that is known."""
+        """Return the client's address for logs, as far as it is known."""
         return ((self.request and self.request.client) or self.peer)[0] or "unix"
 
     def attempt(self, call: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what a call on the socket returns, None where it would block. Raises ClientGone."""
+        """Return what a call on the socket returns, None where it would block. Raises ClientDisconnected."""
         try:
             return call(*arguments)
         except BlockingIOError:
             return None
         except OSError as error:
-            if error.errno in (errno.EIO, errno.EINVAL):  # of a file that is sent
-                raise
-            raise ClientGone from error
-
-    def shake_hands(self, context: Any) -> Steps[None]:
-        """Have TLS between the socket and the conversation. Raises ClientGone, HTTPError for plain HTTP."""
-        deadline = time.monotonic() + self.limits.header_timeout_s
-        first: Optional[bytes] = None
-        while first is None:
-            first = self.attempt(self.sock.recv, 1, socket.MSG_PEEK)
-            if first is None and not (yield SILENT, deadline - time.monotonic()):
-                raise ClientGone
-        if first and first != b"\x16":  # RFC 8446 5.1: a handshake
-            raise HTTPError(400, "what is asked of this port is https (RFC 9110 4.2.2)")
-        secure: Any = self.attempt(TLSSocket, self, context)
-        self.sock = secure
-        try:
-            while not self.attempt(secure.shake_hands):
-                if not (yield HEADING, deadline - time.monotonic()):
-                    raise ClientGone
-        except ClientGone as error:
-            self.sock = socket.socket(fileno=secure.detach())
-            if isinstance(error.__cause__, ConnectionAbortedError):  # the alert has to be read
-                yield from self.linger()
-            raise
+            raise ClientDisconnected from error
 
     def receive(self, state: int, deadline: float) -> Steps[bytes]:
-        """Return what arrives, b"" at the end. A last try follows the deadline: bytes that are
-        there are not lost. Raises TimeoutError, ClientGone."""
+        """Return what arrives, b"" at the end. It is tried once more after the deadline, so that bytes which
+        are there are not lost. Raises TimeoutError, ClientDisconnected."""
         ready = True
         while True:
             data: Optional[bytes] = self.attempt(self.sock.recv, Limits.block_bytes)
@@ -308,137 +292,186 @@ class Connection:
                 raise TimeoutError
             ready = yield state, deadline - time.monotonic()
 
-    def send(self, data: bytes, sent: int = 0) -> Steps[None]:
-        """Send `data`, but for the bytes `sent` already. Raises ClientGone."""
+    def send_now(self, data: bytes) -> int:
+        """Send what the socket takes at once; return how much that is. Raises ClientDisconnected."""
+        self.unsent += len(data)
+        sent: int = self.attempt(self.sock.send, data) or 0
+        self.unsent -= sent
+        return sent
+
+    def send_rest(self, data: bytes, sent: int = 0) -> Steps[None]:
+        """Send what is left of `data`, which is counted in `unsent` already. Raises ClientDisconnected."""
         rest = memoryview(data)[sent:]
-        return self.transfer(len(rest), lambda done: self.sock.send(rest[done:]))
+        return self.transfer(len(rest), lambda done: self.attempt(self.sock.send, rest[done:]))
+
+    def send(self, data: bytes) -> Steps[None]:
+        """Send `data`. Raises ClientDisconnected."""
+        self.unsent += len(data)
+        return self.send_rest(data)
 
     def send_file(self, file: int, offset: int, count: int) -> Steps[None]:
-        """Send `count` bytes of a regular file, from `offset`, without reading them here. Raises ClientGone,
-        EOFError."""
-        sock, some = self.sock.fileno(), Limits.block_bytes
-        if self.site.tls:  # the kernel has no key
-            return self.transfer(
-                count, lambda done: self.sock.send(os.pread(file, min(some, count - done), offset + done))
-            )
-        return self.transfer(count, lambda done: os.sendfile(sock, file, offset + done, count - done))
+        """Send `count` bytes of a regular file from `offset`, by the kernel where it can. Raises
+        ClientDisconnected, EOFError, OSError where the file cannot be read."""
+        by_kernel = not self.context.tls  # the kernel has no key
 
-    def transfer(self, count: int, send: Callable[[int], int]) -> Steps[None]:
-        """Send `count` bytes, as the client reads them, by a function that is told how many are sent and
-        returns how many more were. Raises ClientGone, also for one who reads too slowly."""
-        stall_s, done, self.unsent = self.limits.send_timeout_s, 0, count
-        deadline = self.later(stall_s)
+        def send_part(done: int) -> Any:
+            nonlocal by_kernel
+            if by_kernel:
+                try:
+                    return os.sendfile(self.sock.fileno(), file, offset + done, count - done)
+                except BlockingIOError:
+                    return None
+                except ConnectionError as error:
+                    raise ClientDisconnected from error
+                except OSError:  # a sandbox, FUSE and some file systems refuse it: ENOSYS, EPERM, EINVAL, ...
+                    by_kernel = False
+            data = os.pread(file, min(Limits.block_bytes, count - done), offset + done)
+            return self.attempt(self.sock.send, data) if data else 0
+
+        self.unsent += count
+        return self.transfer(count, send_part)
+
+    def transfer(self, count: int, send: Callable[[int], Optional[int]]) -> Steps[None]:
+        """Send `count` bytes at the client's pace. `send` is given how many are sent, and returns how many
+        more it sent, None where it would block. Raises ClientDisconnected, also for a client that reads too
+        slowly."""
+        stall_s, done = self.limits.send_timeout_s, 0
+        deadline = self.extend_deadline(stall_s)
         while done < count:
-            sent = self.attempt(send, done)
+            sent = send(done)
             if sent:
-                done, deadline = done + sent, self.later(stall_s, deadline, sent)
-                self.unsent = count - done
-                yield from self.share()
+                done += sent
+                self.unsent -= sent
+                deadline = self.extend_deadline(stall_s, deadline, sent)
+                yield from self.yield_turn()
             elif sent == 0:
                 raise EOFError("the file became shorter while it was sent")
-            elif not (yield WRITING, deadline - time.monotonic()):
-                raise ClientGone
+            elif not (yield WRITE, deadline - time.monotonic()):
+                raise ClientDisconnected
 
-    def later(self, stall_s: float, deadline: float = NEVER, moved: int = 0) -> float:
-        """Return the deadline of a transfer: each byte puts it off by what the slowest rate takes for
-        it, and never beyond one stall."""
+    def extend_deadline(self, stall_s: float, deadline: float = NEVER, moved: int = 0) -> float:
+        """Return the deadline of a transfer: each byte extends it by what the slowest rate takes for it, but
+        never to more than one stall from now."""
         return min(time.monotonic() + stall_s, deadline + moved / self.limits.rate_bytes_per_s)
 
-    def share(self) -> Steps[None]:
-        """Let others have their turn, where there are others and this one has lasted. Raises ClientGone."""
-        if time.monotonic() >= self.turn and not self.alone:
-            if not (yield WRITING, self.limits.send_timeout_s):
-                raise ClientGone
-            self.turn = time.monotonic() + self.limits.turn_s
+    def yield_turn(self) -> Steps[None]:
+        """Give other connections their turn, where there are others and this one has used up its time."""
+        if not self.may_block and time.monotonic() >= self.turn_ends:
+            yield TURN, None
+            self.turn_ends = time.monotonic() + self.limits.time_slice_s
 
-    def reset(self) -> None:
-        """Have the end of the connection be no end of a response."""
+    def set_reset(self, on: bool) -> None:
+        """Have close(), or the end of this process, reset the connection: a client must not take a response
+        that is cut short for a whole one."""
         try:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        except OSError:  # the client has done so
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET if on else LINGER_OFF)
+        except OSError:  # the client has reset it
             pass
 
-    def linger(self) -> Steps[None]:
-        """Half-close, then drain for a while: closing on unread bytes resets the connection, and
-        the reset can overtake the answer (RFC 9112 9.6)."""
-        deadline, drained = time.monotonic() + self.limits.linger_s, 0
+    def lingering_close(self) -> Steps[None]:
+        """Shut the sending side down, then discard what arrives for a while: closing with unread bytes resets
+        the connection, and the reset can overtake the response (RFC 9112 9.6)."""
+        deadline, discarded = time.monotonic() + self.limits.linger_s, 0
         try:
             self.sock.shutdown(socket.SHUT_WR)
-            while drained < self.limits.linger_bytes:
-                data = yield from self.receive(SILENT, deadline)
+            while discarded < self.limits.linger_bytes:
+                data = yield from self.receive(FIRST_BYTE, deadline)
                 if not data:
                     return
-                drained += len(data)
-        except (OSError, ClientGone):
+                discarded += len(data)
+        except (OSError, ClientDisconnected):  # a TimeoutError is an OSError
             return
+
+    def start_tls(self, tls: Any) -> Steps[None]:
+        """Put TLS between the socket and the conversation. Raises ClientDisconnected, HTTPError for plain
+        HTTP on this port."""
+        deadline = time.monotonic() + self.limits.header_timeout_s
+        # Before anything waits for the socket: where the client has reset it, ssl closes the descriptor.
+        secure: Any = self.attempt(TLSSocket, self, tls)
+        self.sock = secure
+        try:
+            first: Optional[bytes] = None
+            while first is None:
+                first = self.attempt(secure.recv, 1, socket.MSG_PEEK)
+                if first is None and not (yield FIRST_BYTE, deadline - time.monotonic()):
+                    raise ClientDisconnected
+            if first and first != b"\x16":  # RFC 8446 5.1: a handshake
+                raise HTTPError(400, "this port speaks https (RFC 9110 4.2.2)")
+            while not self.attempt(secure.do_handshake):
+                if not (yield READ_HEAD, deadline - time.monotonic()):
+                    raise ClientDisconnected
+        except (ClientDisconnected, HTTPError) as error:
+            self.sock, self.tls_event = socket.socket(fileno=secure.detach()), NO_EVENTS
+            if isinstance(error.__cause__, ConnectionAbortedError):  # the alert has to reach the client
+                yield from self.lingering_close()
+            raise
 
 
 class TLSSocket:
-    """What a conversation needs of a socket, over TLS; the socket itself does not block."""
+    """What a conversation needs of a socket, over TLS. It never blocks, and raises what a socket raises."""
 
-    RECORD_BYTES = 16384  # RFC 8446 5.1; of more nothing counts as sent before all is
+    RECORD_BYTES = 16384  # RFC 8446 5.1; of a longer write nothing counts as sent before all of it is
 
-    def __init__(self, connection: Connection, context: Any) -> None:
-        import ssl  # takes 15 ms, and was imported if there is a context
+    def __init__(self, connection: Connection, tls: Any) -> None:
+        import ssl  # takes 15 ms, and was imported when the context was made
 
         self.ssl = ssl
         self.connection = connection
         connection.sock.setblocking(False)
-        self.sock = context.wrap_socket(connection.sock, server_side=True, do_handshake_on_connect=False)
+        self.sock = tls.wrap_socket(connection.sock, server_side=True, do_handshake_on_connect=False)
         self.fileno, self.detach = self.sock.fileno, self.sock.detach
-        self.whole = True  # the end of what is sent is meant
+        self.send_close_notify = True  # it says that this was all (RFC 8446 6.1)
 
-    def attempt(self, event: int, act: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what `act` returns. Raises OSError as a plain socket does: BlockingIOError where it has to
-        wait, and keeps for what, where it is not `event`."""
+    def translate(self, event: int, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what a call on the TLS socket returns. Raises OSError as a plain socket does, and keeps in
+        `tls_event` what to wait for where that is not `event`."""
         ssl = self.ssl
-        self.connection.wants = NOTHING
+        self.connection.tls_event = NO_EVENTS
         try:
-            return act(*arguments)
+            return call(*arguments)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
-            wants = READ if isinstance(error, ssl.SSLWantReadError) else WRITE
-            self.connection.wants = wants if wants != event else NOTHING
+            wanted = READABLE if isinstance(error, ssl.SSLWantReadError) else WRITABLE
+            self.connection.tls_event = wanted if wanted != event else NO_EVENTS
             raise BlockingIOError from None
         except ssl.SSLError as error:  # its errno is not the system's
             raise ConnectionAbortedError(error.reason) from error
 
-    def shake_hands(self) -> bool:
+    def do_handshake(self) -> bool:
         """Go on with the handshake; return True at its end."""
-        self.attempt(READ, self.sock.do_handshake)
+        self.translate(READABLE, self.sock.do_handshake)
         return True
 
     def recv(self, count: int, flags: int = 0) -> bytes:
-        """Receive. To peek shows no bytes, but whether the client is there."""
+        """Receive. A peek looks at the bytes below TLS: whether the client is there, and how it begins."""
         if flags & socket.MSG_PEEK:
             return socket.socket.recv(self.sock, count, flags)
-        data: bytes = self.attempt(READ, self.sock.recv, count)
+        data: bytes = self.translate(READABLE, self.sock.recv, count)
         return data
 
     def send(self, data: Any) -> int:
-        """Send; nothing where there is nothing, which OpenSSL takes for the end."""
-        if not data:
-            return 0
-        sent: int = self.attempt(WRITE, self.sock.send, data[: self.RECORD_BYTES])
+        """Send. OpenSSL takes an empty write for the end of the connection."""
+        sent: int = self.translate(WRITABLE, self.sock.send, data[: self.RECORD_BYTES]) if data else 0
         return sent
 
-    def setsockopt(self, *option: Any) -> None:
-        """Prepare a reset, the one use of this: the client is not told that this was all."""
-        self.whole = False
-        self.sock.setsockopt(*option)
+    def setsockopt(self, level: int, option: int, value: bytes) -> None:
+        """Set SO_LINGER, the one option that is set here: after a reset there is no orderly end."""
+        self.send_close_notify = value == LINGER_OFF
+        self.sock.setsockopt(level, option, value)
 
     def shutdown(self, how: int) -> None:
-        """Say that this was all; what the client still sends is not deciphered."""
+        """Send close_notify once, where the end is orderly, and shut down; do not wait for the client's."""
         try:
-            self.sock.unwrap() if self.whole else None
-        except (OSError, ValueError):  # it does not wait for the client to say the same
+            if self.send_close_notify:
+                self.send_close_notify = False
+                self.sock.unwrap()
+        except (OSError, ValueError):
             pass
-        self.whole = False
         self.sock.shutdown(how)
 
     def close(self) -> None:
-        """Say that this was all, if it was, and close."""
+        """End the connection in order, if it may be, and close."""
         try:
-            if self.whole:
+            if self.send_close_notify:
                 self.shutdown(socket.SHUT_WR)
         except OSError:  # the client has left
             pass
@@ -446,59 +479,61 @@ class TLSSocket:
 
 
 def tls_context(certfile: str, keyfile: Optional[str], ca_certs: Optional[str]) -> Any:
-    """Return how TLS is spoken: 1.2 and newer, by clients with a certificate where `ca_certs` says who signs
-    those. Raises UsageError."""
+    """Return an ssl.SSLContext for TLS 1.2 and newer, which asks clients for a certificate that one of
+    `ca_certs` has signed, where that is given. Raises ConfigError."""
     import ssl
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    context.options |= ssl.OP_NO_RENEGOTIATION  # with older OpenSSL each client may ask for it without end
+    context.options |= ssl.OP_NO_RENEGOTIATION  # with older OpenSSL a client may ask for it without end
     files = f"--certfile {certfile}" + (f" with --keyfile {keyfile}" if keyfile else ", without --keyfile,")
     try:
-        context.load_cert_chain(certfile, keyfile, lambda: "")  # nobody is there to be asked for a password
+        context.load_cert_chain(certfile, keyfile, lambda: "")  # a server cannot ask for a password
         files = f"--ca-certs {ca_certs}"
         if ca_certs is not None:
             context.load_verify_locations(ca_certs)
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-        raise UsageError(f"cannot use {files}: {reason}") from None
+        raise ConfigError(f"cannot use {files}: {reason}") from None
     return context
 
 
-# ---- proxies: whom to believe about a client --------------------------------------------------
+# ---- proxies: which ones to trust about a client ----------------------------------------------
 
 FORWARDED = ["HTTP_FORWARDED", *("HTTP_X_FORWARDED_" + name for name in "FOR PROTO HOST PORT PREFIX".split())]
-HOP = re.compile(r"([0-9.]+)(?::([0-9]{1,5}))?|\[([0-9A-Fa-f:.]+)\](?::([0-9]{1,5}))?|([0-9A-Fa-f:.]+)")
+FORWARDED_NODE = re.compile(
+    r"([0-9.]+)(?::([0-9]{1,5}))?|\[([0-9A-Fa-f:.]+)\](?::([0-9]{1,5}))?|([0-9A-Fa-f:.]+)"
+)
 
 
-def unmapped(address: str) -> str:
+def unmap_ipv4(address: str) -> str:
     """Return an IPv4 address as such, where IPv6 carries it (RFC 4291 2.5.5.2)."""
     return address[7:] if address.startswith("::ffff:") and "." in address else address
 
 
-@functools.lru_cache(maxsize=Limits.remembered_fields)
-def canonical(address: str) -> str:
-    """Return an IP address in the one spelling that it has here, "" for what is none."""
+@functools.lru_cache(maxsize=Limits.cached_lines)
+def normalize_ip(address: str) -> str:
+    """Return an IP address in its one canonical spelling, "" for what is none."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        return unmapped(socket.inet_ntop(family, socket.inet_pton(family, address)))
-    except OSError:
+        return unmap_ipv4(socket.inet_ntop(family, socket.inet_pton(family, address)))
+    except (OSError, ValueError):
         return ""
 
 
-class Trust:
-    """The proxies that are believed: addresses, networks, `unix` for whoever comes by a file, `*` for all."""
+class TrustedProxies:
+    """Addresses, networks, `unix` for peers of a unix socket, or `*` for all, separated by commas."""
 
     def __init__(self, text: str) -> None:
         """Raises ValueError for what is none of these."""
         names = [name.strip() for name in text.split(",") if name.strip()]
-        self.names = {canonical(name) or name for name in names}
+        self.names = {normalize_ip(name) or name for name in names}
         self.networks: List[Any] = []
-        self.includes = functools.lru_cache(maxsize=Limits.remembered_fields)(self.look_up)
-        for name in self.names:
-            if not canonical(name) and name not in ("unix", "*"):
+        self.includes = functools.lru_cache(maxsize=Limits.cached_lines)(self.look_up)
+        for name in self.names - {"unix", "*"}:
+            if not normalize_ip(name):
                 import ipaddress  # takes 5 ms, and only networks need it
 
                 self.networks.append(ipaddress.ip_network(name))
@@ -517,11 +552,11 @@ class Trust:
 
 # ---- request: from bytes to a head that has one reading ---------------------------------------
 
-SINGULAR = ("HTTP_HOST", "CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_TRANSFER_ENCODING", "HTTP_AUTHORIZATION")
+SINGLETON_FIELDS = ("HTTP_HOST", "CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_TRANSFER_ENCODING", "HTTP_AUTHORIZATION")
 
 
 class Request:
-    """A head, read: `environ` is what the application sees of it, copied for each exchange."""
+    """A parsed head. `environ` is what the application sees of it, and is copied for each exchange."""
 
     def __init__(self, head: bytes, environ: Environ, limits: Limits) -> None:
         """Add to `environ` what `head` says. Raises HTTPError for a head that breaks a rule."""
@@ -529,34 +564,32 @@ class Request:
         first, *lines = text[:-4].split("\r\n")
         match = REQUEST_LINE.fullmatch(first)
         if not match:
-            raise fault(text)
+            raise explain_bad_head(text)
         self.method, target, minor = match.groups()
         self.minor = int(minor)
-        self.line = head[: head.index(b"\r")]
-        if len(self.line) > limits.request_line_bytes:
-            raise excess(414, "a request-line", limits.request_line_bytes)
+        self.line = head[: len(first)]
+        if len(first) > limits.request_line_bytes:
+            raise limit_error(414, "the request-line", limits.request_line_bytes)
+        if len(lines) > limits.fields:
+            raise limit_error(431, "the header section", limits.fields, "field lines")
+        if len(head) > limits.field_line_bytes and max(map(len, lines), default=0) > limits.field_line_bytes:
+            raise limit_error(431, "a field line", limits.field_line_bytes)
         self.environ = environ
-        self.client: Optional[Tuple[str, str]] = None  # address and port, where a proxy says them
+        self.client: Optional[Tuple[str, str]] = None  # address and port, as a trusted proxy says
+        self.log_fields: Any = None  # what the access log shows of it
         environ["REQUEST_METHOD"] = self.method
         environ["REQUEST_URI"] = environ["RAW_URI"] = target
         environ["SERVER_PROTOCOL"] = "HTTP/1.1" if self.minor else "HTTP/1.0"
-        # Keys that each exchange sets: a copy with room for them is a fast one.
+        # Keys that each exchange sets: a dict that has them already is copied without growing.
         environ["REMOTE_ADDR"] = environ["REMOTE_PORT"] = environ["wsgi.input"] = None
-        if len(lines) > limits.fields:
-            raise excess(431, "a header section", limits.fields, "field lines")
-        if len(head) > limits.field_line_bytes < max(map(len, lines), default=0):
-            raise excess(431, "a field line", limits.field_line_bytes)
         try:
             self.add_fields(lines)
         except ValueError:
-            raise fault(text) from None
-        self.place(target)
-        self.frame(limits)
-        options = members(environ.get("HTTP_CONNECTION", ""))
+            raise explain_bad_head(text) from None
+        self.parse_target(target)
+        self.parse_framing(limits)
+        options = list_members(environ["HTTP_CONNECTION"]) if "HTTP_CONNECTION" in environ else ()
         self.persistent = "close" not in options and (self.minor > 0 or "keep-alive" in options)
-        # How the last response to it began: the head, the length and the second; the framing and the bytes.
-        self.answered: Tuple[Any, Optional[int], float, Any, bytes] = (None, 0, NEVER, None, b"")
-        self.logged: Any = None  # what the access log has of it
 
     def environ_for(self, connection: Connection, body: BinaryIO) -> Environ:
         """Return a fresh environ for one exchange."""
@@ -570,35 +603,37 @@ class Request:
 
     def add_fields(self, lines: List[str]) -> None:
         """Add the field lines to the environ, repeated ones joined in order (RFC 9110 5.3). Raises ValueError
-        for what is no field line, HTTPError."""
-        pairs = [*map(read_field, lines)]
+        for what is not a field line, HTTPError."""
+        most = Limits.cached_line_bytes
+        pairs = [cached_field(line) if len(line) <= most else parse_field(line) for line in lines]
         fields = dict(pairs)
         if len(fields) < len(pairs):
             fields.clear()
             for line, (key, value) in zip(lines, pairs):
                 if key in fields:
-                    if key in SINGULAR:
+                    if key in SINGLETON_FIELDS:
                         name = line.partition(":")[0]
-                        raise HTTPError(400, "this field stands once in a request (RFC 9110 5.3)", name)
+                        raise HTTPError(400, "this field occurs once in a request (RFC 9110 5.3)", name)
                     value = fields[key] + ("; " if key == "HTTP_COOKIE" else ", ") + value
                 fields[key] = value
         fields.pop("", None)
         self.environ.update(fields)
 
-    def place(self, target: str) -> None:
-        """Read the four forms of a request-target, and Host beside them (RFC 9112 3.2)."""
+    def parse_target(self, target: str) -> None:
+        """Read the four forms of a request-target, and the Host beside them (RFC 9112 3.2)."""
         environ, method = self.environ, self.method
         absolute = None if target[0] == "/" else ABSOLUTE.fullmatch(target)
         if absolute and absolute[1].lower() != environ["wsgi.url_scheme"]:
             absolute = None
         if self.minor and "HTTP_HOST" not in environ:
             raise HTTPError(400, "a request of HTTP/1.1 has a Host (RFC 9112 3.2)")
+        if environ.get("HTTP_HOST") == "":  # sent for a target without an authority
+            del environ["HTTP_HOST"]
         for authority in (environ.get("HTTP_HOST"), absolute and absolute[2]):
             if authority is not None and not is_authority(authority):
-                rule = "what names the host is a host and perhaps a port (RFC 9112 3.2)"
-                raise HTTPError(400, rule, authority)
-        if method == "CONNECT" and TUNNEL.fullmatch(target):
-            raise HTTPError(501, "this server is no tunnel (RFC 9110 9.3.6)")
+                raise HTTPError(400, "an authority is a host and perhaps a port (RFC 9112 3.2)", authority)
+        if method == "CONNECT" and AUTHORITY_FORM.fullmatch(target):
+            raise HTTPError(501, "this server is not a tunnel (RFC 9110 9.3.6)")
         if target[0] == "/" and method != "CONNECT":
             path, _, query = target.partition("?")
         elif absolute and method != "CONNECT":
@@ -607,74 +642,75 @@ class Request:
         elif target == "*" and method == "OPTIONS":
             path = query = ""
         else:
-            raise HTTPError(400, f"this is no request-target of {method} (RFC 9112 3.2)", target)
+            raise HTTPError(400, f"not a request-target of {method} (RFC 9112 3.2)", target)
         if "%" in path:
             if BAD_ESCAPE.search(path):
-                raise HTTPError(400, "a % stands before two hexadecimal digits (RFC 3986 2.1)", path)
+                raise HTTPError(400, "a % is followed by two hexadecimal digits (RFC 3986 2.1)", path)
             path = ESCAPE.sub(lambda match: chr(int(match[1], 16)), path)
         root = environ["SCRIPT_NAME"]
         if root and path and not (path + "/").startswith(root + "/"):
-            raise HTTPError(404, "nothing is here (RFC 9110 15.5.5)")
+            raise HTTPError(404, "nothing is mounted here (RFC 9110 15.5.5)")
         environ["PATH_INFO"] = path[len(root) :]
         environ["QUERY_STRING"] = query
 
-    def believe(self, trust: Trust) -> None:
-        """Take the client, the scheme and the host from what proxies say that are trusted: as the right-most
-        address that is not trusted has it, for what stands to its left anybody may have made up."""
+    def apply_forwarded(self, trusted: TrustedProxies) -> None:
+        """Take client and scheme from what trusted proxies say: the right-most address that is not trusted
+        is the client, for anyone can have made up what stands to its left. X-Forwarded-Host is left to the
+        application: a proxy that does not overwrite it passes on what the client chose."""
         environ, hops = self.environ, 0
         for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")):
-            match = HOP.fullmatch(hop.strip(" \t"))
-            address = match and canonical(match[1] or match[3] or match[5])
+            match = FORWARDED_NODE.fullmatch(hop.strip(" \t"))
+            address = match and normalize_ip(match[1] or match[3] or match[5])
             if not match or not address:
                 break
             self.client, hops = (address, match[2] or match[4] or ""), hops + 1
-            if not trust.includes(address):
+            if not trusted.includes(address):
                 break
-        lists = [environ.get("HTTP_X_FORWARDED_" + name, "").split(",") for name in ("PROTO", "HOST")]
+        schemes = environ.get("HTTP_X_FORWARDED_PROTO", "").lower().split(",")
         # A shorter list is not by the same proxies: the last one's word counts.
-        scheme, host = (some[-hops if 0 < hops <= len(some) else -1].strip(" \t") for some in lists)
-        if scheme.lower() in ("http", "https"):
-            environ["wsgi.url_scheme"] = scheme.lower()
-        if host and is_authority(host):
-            environ["HTTP_HOST"] = host
+        scheme = schemes[-hops if 0 < hops <= len(schemes) else -1].strip(" \t")
+        if scheme in ("http", "https"):
+            environ["wsgi.url_scheme"] = scheme
 
-    def doubt(self, connection: Connection) -> None:
-        """Keep from the application what only a proxy may say."""
+    def strip_forwarded(self, connection: Connection) -> None:
+        """Keep from the application what only a trusted proxy may say."""
         dropped = [key for key in FORWARDED if self.environ.pop(key, None) is not None]
-        told = connection.site.board.memory
-        if dropped and not told[1]:
-            told[1] = 1
+        if dropped and connection.context.board.first(FORWARDED_DROPPED):
             name = dropped[0][len("HTTP_") :].replace("_", "-").title()
-            say(f"{name} of {connection.client()} is dropped: --forwarded-allow-ips lets it in")
+            log("notice", f"{name} of {connection.client()} is dropped: --forwarded-allow-ips would trust it")
 
-    def frame(self, limits: Limits) -> None:
-        """Say how the body ends, by the steps of RFC 9112 6.3."""
+    def parse_framing(self, limits: Limits) -> None:
+        """Find how the message body ends, by the steps of RFC 9112 6.3."""
         environ = self.environ
-        coding = environ.pop("HTTP_TRANSFER_ENCODING", None)  # decoded here (RFC 9112 7.1.3)
-        length = environ.get("CONTENT_LENGTH", "0")
-        self.chunked = coding is not None
-        if coding is not None:
+        self.chunked = self.expects_continue = False
+        self.length = 0
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            coding = environ.pop("HTTP_TRANSFER_ENCODING")  # decoded here (RFC 9112 7.1.3)
             if "CONTENT_LENGTH" in environ:
-                raise HTTPError(400, "Transfer-Encoding and Content-Length are two lengths (RFC 9112 6.3)")
+                raise HTTPError(400, "Transfer-Encoding and Content-Length contradict (RFC 9112 6.3)")
             if not self.minor:
                 raise HTTPError(400, "HTTP/1.0 has no Transfer-Encoding (RFC 9112 6.1)")
             if coding.lower() != "chunked":
-                status = 400 if members(coding) <= {"chunked", ""} else 501
-                raise HTTPError(status, "the one coding is chunked, once (RFC 9112 6.1)", coding)
-        if not DIGITS.fullmatch(length):
-            raise HTTPError(400, "Content-Length is digits alone (RFC 9110 8.6)", length)
-        digits = length.lstrip("0") or "0"
-        if len(digits) > 18 or int(digits) > limits.body_bytes:  # int() of a million digits takes seconds
-            raise excess(413, "a body", limits.body_bytes)
-        self.length = int(digits)
-        self.framing = self.chunked or self.length > 0
-        expect = environ.get("HTTP_EXPECT", "").lower() if self.minor else ""
-        if not members(expect) <= {"", "100-continue"}:
-            raise HTTPError(417, "the one expectation is 100-continue (RFC 9110 10.1.1)", expect)
-        self.continues = bool(expect)
+                status = 400 if list_members(coding) <= {"chunked", ""} else 501
+                raise HTTPError(status, "the only coding is chunked, once (RFC 9112 6.1)", coding)
+            self.chunked = True
+        elif "CONTENT_LENGTH" in environ:
+            length = environ["CONTENT_LENGTH"]
+            if not DIGITS.fullmatch(length):
+                raise HTTPError(400, "Content-Length is digits only (RFC 9110 8.6)", length)
+            digits = length.lstrip("0") or "0"
+            if len(digits) > 18 or int(digits) > limits.body_bytes:  # int() of a million digits takes seconds
+                raise limit_error(413, "the body", limits.body_bytes)
+            self.length = int(digits)
+        self.has_body = self.chunked or self.length > 0
+        if "HTTP_EXPECT" in environ and self.minor:
+            expect = environ["HTTP_EXPECT"].lower()
+            if not list_members(expect) <= {"", "100-continue"}:
+                raise HTTPError(417, "the only expectation is 100-continue (RFC 9110 10.1.1)", expect)
+            self.expects_continue = bool(expect)
 
 
-@functools.lru_cache(maxsize=Limits.remembered_fields)
+@functools.lru_cache(maxsize=64)
 def is_authority(text: str) -> bool:
     """Return whether `text` is a host and perhaps a port (RFC 3986 3.2)."""
     match = HOST.fullmatch(text)
@@ -684,17 +720,16 @@ def is_authority(text: str) -> bool:
         return False
 
 
-@functools.lru_cache(maxsize=Limits.remembered_fields)
-def members(value: str) -> Set[str]:
+@functools.lru_cache(maxsize=64)
+def list_members(value: str) -> Set[str]:
     """Return the members of a list-based field value, in lower case (RFC 9110 5.6.1)."""
     return {member.strip(" \t") for member in value.lower().split(",")}
 
 
-@functools.lru_cache(maxsize=Limits.remembered_fields)
-def read_field(line: str) -> Tuple[str, str]:
+def parse_field(line: str) -> Tuple[str, str]:
     """Return the environ's key for a field line, and its value. The key is "" for a field that must not reach
-    it: a name with an underscore would pass for another, and Proxy for a setting (httpoxy). Raises ValueError
-    for what is no field line."""
+    the environ: a name with an underscore would pass for another one, and Proxy for a setting (httpoxy).
+    Raises ValueError for what is not a field line."""
     match = FIELD_LINE.fullmatch(line)
     if not match:
         raise ValueError
@@ -707,81 +742,102 @@ def read_field(line: str) -> Tuple[str, str]:
     return key, value.strip(" \t")
 
 
+cached_field = functools.lru_cache(maxsize=Limits.cached_lines)(parse_field)
+
+
+class RequestCache:
+    """Requests by their heads. Load generators, health checks and pollers repeat theirs byte for byte;
+    browsers do not. A head is kept when it comes the second time, so that one-time heads push nothing out."""
+
+    def __init__(self) -> None:
+        self.requests: Dict[bytes, Request] = {}
+        self.seen: Set[int] = set()  # hashes of heads that came once
+        self.expires_at = 0.0
+
+    def add(self, head: bytes, request: Request) -> None:
+        """Keep a request whose head has come before."""
+        now = time.monotonic()
+        if now > self.expires_at or len(self.seen) >= Limits.cached_requests:
+            self.expires_at = now + Limits.cached_request_s
+            self.requests.clear()
+            self.seen.clear()
+        if hash(head) in self.seen:
+            self.requests[head] = request
+        elif len(head) <= Limits.cached_head_bytes:
+            self.seen.add(hash(head))
+
+
 def read_head(connection: Connection) -> Optional[bytes]:
-    """Return the next head if all of it is there, b"" if not, None if nothing is. Raises ClientGone."""
-    data: bytes = connection.ahead
+    """Return the next head if it is there whole, b"" if it is not, None if nothing is. Raises
+    ClientDisconnected."""
+    data: bytes = connection.buffer
     if not data:
-        try:  # as attempt does, at half the cost
+        try:  # as attempt() does, at half the cost
             data = connection.sock.recv(Limits.block_bytes)
         except BlockingIOError:
             return None
         except OSError as error:
-            raise ClientGone from error
-    if not data or data in connection.known:
-        connection.ahead = b""
+            raise ClientDisconnected from error
+    if not data or data in connection.request_cache.requests:
+        connection.buffer = b""
         return data
     end = data.find(b"\r\n\r\n") + 4
     if end < 4 or data.startswith(b"\r\n"):
-        connection.ahead = data
+        connection.buffer = data
         return b""
-    connection.ahead = data[end:]
+    connection.buffer = data[end:]
     return data[:end]
 
 
 def gather_head(connection: Connection) -> Steps[bytes]:
-    """Return the next head, however it is cut, without blank lines before it; b"" when nothing
-    comes. What cannot become a head is refused as soon as that shows. Raises HTTPError, ClientGone."""
-    limits, seen, read, blank = connection.limits, 0, 0, 0
+    """Return the next head, in however many pieces it comes, without blank lines before it; b"" when
+    nothing comes. What cannot become a head is refused at once. Raises HTTPError, ClientDisconnected."""
+    limits, searched, checked, blank = connection.limits, 0, 0, 0
     connection.request = None
-    data = connection.ahead = bytearray(connection.ahead)
+    data = connection.buffer = bytearray(connection.buffer)
     deadline = time.monotonic() + limits.header_timeout_s
     while True:
         while data.startswith(b"\r\n") and blank < limits.blank_lines:
             del data[:2]
-            seen, blank = 0, blank + 1
-        end = data.find(b"\r\n\r\n", max(0, seen - 3))
+            searched, blank = 0, blank + 1
+        end = data.find(b"\r\n\r\n", max(0, searched - 3))
         size = end if end >= 0 else len(data)
-        if STRAY.search(data, max(0, seen - 1), size):
-            raise fault(data[:size].decode("latin-1"))
+        if FORBIDDEN_OCTETS.search(data, max(0, searched - 1), size):
+            raise explain_bad_head(data[:size].decode("latin-1"))
         longest = limits.request_line_bytes + 2
         if size >= longest and data.find(b"\r\n", 0, longest) < 0:
-            raise excess(414, "a request-line", limits.request_line_bytes)
+            raise limit_error(414, "the request-line", limits.request_line_bytes)
         if size > limits.head_bytes:
-            raise excess(431, "a head", limits.head_bytes)
-        last = data.rfind(b"\r\n", max(read, seen - 1), size)
-        if last >= 0:  # lines are whole up to there
-            if not (LINES if read else OPENING).fullmatch(data, read, last + 2):
-                raise fault(data[: last + 2].decode("latin-1") + "\r\n")
-            read = last + 2
+            raise limit_error(431, "the head", limits.head_bytes)
+        last = data.rfind(b"\r\n", max(checked, searched - 1), size)
+        if last >= 0:  # the lines up to there are complete
+            if not (FIELD_LINES if checked else HEAD_PREFIX).fullmatch(data, checked, last + 2):
+                raise explain_bad_head(data[: last + 2].decode("latin-1") + "\r\n")
+            checked = last + 2
         if end >= 0:
-            connection.ahead = bytes(data[end + 4 :])
+            connection.buffer = bytes(data[end + 4 :])
             return bytes(data[: end + 4])
-        seen = size
+        searched = size
         try:
-            more = yield from connection.receive(HEADING if data else SILENT, deadline)
+            more = yield from connection.receive(READ_HEAD if data else FIRST_BYTE, deadline)
         except TimeoutError:
             if not data:
                 return b""
-            raise excess(408, "a head", limits.header_timeout_s, "seconds") from None
+            raise limit_error(408, "the time for a head", limits.header_timeout_s, "seconds") from None
         if not more:
             return b""
         data += more
 
 
-def parse(head: bytes, connection: Connection) -> Request:
-    """Return the request that a head is, and remember what was seen before: clients repeat theirs byte
-    for byte. Raises HTTPError."""
-    listener, limits, connection.request = connection.listener, connection.limits, None
-    request = Request(head, {**connection.site.environ, **listener.environ}, limits)
+def parse_request(head: bytes, connection: Connection) -> Request:
+    """Return the request that a head is. Raises HTTPError."""
+    context, connection.request = connection.context, None
+    request = Request(head, {**context.environ, **connection.listener.environ}, connection.limits)
     if connection.trusted:
-        request.believe(connection.site.trust)
+        request.apply_forwarded(context.trusted)
     else:
-        request.doubt(connection)
-    if hash(head) in listener.seen and len(head) <= limits.remembered_bytes:
-        connection.known[head] = request
-    listener.seen.add(hash(head))
-    if len(listener.seen) >= limits.remembered_requests:
-        listener.forget()
+        request.strip_forwarded(connection)
+    connection.request_cache.add(head, request)
     return request
 
 
@@ -789,7 +845,8 @@ def parse(head: bytes, connection: Connection) -> Request:
 
 
 class Spool:
-    """A file that is in memory while it is small."""
+    """A file in memory, moved to disk when it grows. (tempfile.SpooledTemporaryFile lacks what wsgi.input
+    needs before Python 3.11, and its import takes 5 ms, which each forked child would pay.)"""
 
     def __init__(self, memory_bytes: int) -> None:
         self.file: Any = io.BytesIO()
@@ -799,7 +856,7 @@ class Spool:
     def write(self, data: Union[bytes, bytearray]) -> None:
         """Append `data`. Raises OSError where the disk is full."""
         if self.size <= self.memory_bytes < self.size + len(data):
-            import tempfile  # takes 5 ms, and most servers never need it
+            import tempfile
 
             memory, self.file = self.file, tempfile.TemporaryFile()
             self.file.write(memory.getbuffer())
@@ -807,41 +864,41 @@ class Spool:
         self.size += len(data)
 
 
-class Body:
-    """A request's body, moved from its connection to a spool."""
+class BodyReader:
+    """Moves a request's body from its connection to a spool."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.limits = connection.limits
-        self.buffer = bytearray(connection.ahead)
+        self.buffer = bytearray(connection.buffer)
         self.spool = Spool(self.limits.memory_bytes)
-        self.deadline = connection.later(self.limits.stall_timeout_s)
+        self.deadline = connection.extend_deadline(self.limits.stall_timeout_s)
 
     def read(self, request: Request) -> Steps[BinaryIO]:
-        """Return the body as a file, at its start. Raises HTTPError, ClientGone."""
-        if request.continues and not self.buffer:
+        """Return the body as a file, at its start. Raises HTTPError, ClientDisconnected."""
+        if request.expects_continue and not self.buffer:
             yield from self.connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
             yield from self.move_chunks() if request.chunked else self.move(request.length)
             self.spool.file.seek(0)
         except OSError as error:
-            say(f"a body of more than {self.spool.size} bytes cannot be kept: {error.strerror}")
+            log("error", f"cannot keep a body of more than {self.spool.size} bytes: {error.strerror}")
             raise HTTPError(500, "this body cannot be kept") from None
-        self.connection.ahead = bytes(self.buffer)
+        self.connection.buffer = bytes(self.buffer)
         file: BinaryIO = self.spool.file
         return file
 
-    def arrive(self) -> Steps[bytes]:
+    def receive(self) -> Steps[bytes]:
         """Return what arrives next."""
-        yield from self.connection.share()
+        yield from self.connection.yield_turn()
         try:
-            data = yield from self.connection.receive(BODY, self.deadline)
+            data = yield from self.connection.receive(READ_BODY, self.deadline)
         except TimeoutError:
-            rule = f"a body brings {self.limits.rate_bytes_per_s} bytes a second (RFC 9110 15.5.9)"
+            rule = f"a body arrives at {self.limits.rate_bytes_per_s} bytes a second (RFC 9110 15.5.9)"
             raise HTTPError(408, rule) from None
-        self.deadline = self.connection.later(self.limits.stall_timeout_s, self.deadline, len(data))
-        if not data:  # a body that ends early is never shown as a whole one (RFC 9112 8)
-            raise ClientGone
+        self.deadline = self.connection.extend_deadline(self.limits.stall_timeout_s, self.deadline, len(data))
+        if not data:  # a body that ends early is never passed on as a whole one (RFC 9112 8)
+            raise ClientDisconnected
         return data
 
     def move(self, count: int) -> Steps[None]:
@@ -853,7 +910,7 @@ class Body:
             count -= len(data)
             if not count:
                 return
-            more = yield from self.arrive()
+            more = yield from self.receive()
             data = more[:count]
             self.buffer += more[count:]
 
@@ -861,26 +918,26 @@ class Body:
         """Move the data of all chunks; drop the trailer section, which is not merged (RFC 9112 7.1)."""
         limits = self.limits
         for _ in range(limits.chunks + 1):  # and the last-chunk
-            rule = "a chunk begins with a hexadecimal size, and perhaps extensions"
-            line = yield from self.take(CHUNK_LINE, limits.chunk_line_bytes, 400, rule)
+            rule = "a chunk begins with a hexadecimal chunk-size, and perhaps extensions"
+            line = yield from self.take_line(CHUNK_LINE, limits.chunk_line_bytes, 400, rule)
             size = int(line[1], 16)
             if self.spool.size + size > limits.body_bytes:
-                raise excess(413, "a body", limits.body_bytes)
+                raise limit_error(413, "the body", limits.body_bytes)
             if not size:
                 break
             yield from self.move(size)
-            yield from self.take(CRLF, 2, 400, "a chunk ends in CRLF")
+            yield from self.take_line(CRLF, 2, 400, "a chunk ends in CRLF")
         else:
-            raise excess(413, "a body", limits.chunks, "chunks")
+            raise limit_error(413, "the body", limits.chunks, "chunks")
         for _ in range(limits.fields + 1):
-            rule = "a trailer section has field lines, and ends in an empty one"
-            line = yield from self.take(TRAILER_LINE, limits.field_line_bytes + 2, 431, rule)
+            rule = "a trailer section is field lines, and ends in an empty one"
+            line = yield from self.take_line(TRAILER_LINE, limits.field_line_bytes + 2, 431, rule)
             if line[0] == b"\r\n":
                 return
-        raise excess(431, "a trailer section", limits.fields, "field lines")
+        raise limit_error(431, "the trailer section", limits.fields, "field lines")
 
-    def take(self, pattern: re.Pattern[bytes], limit: int, status: int, rule: str) -> Steps[re.Match[bytes]]:
-        """Take a line of at most so many bytes from the buffer; return its match with `pattern`."""
+    def take_line(self, pattern: re.Pattern[bytes], limit: int, status: int, rule: str) -> Steps[re.Match[bytes]]:
+        """Take a line of at most `limit` bytes from the buffer; return its match with `pattern`."""
         while True:
             end = self.buffer.find(b"\n", 0, limit) + 1
             line = bytes(self.buffer[:end])
@@ -893,12 +950,11 @@ class Body:
                 part = self.buffer[: end or limit].decode("latin-1")
                 raise HTTPError(400, (BARE_LF if bare else rule) + " (RFC 9112 7.1)", part)
             if len(self.buffer) >= limit:
-                raise excess(status, "a line beside chunks", limit)
-            self.buffer += yield from self.arrive()
+                raise limit_error(status, "a line of the chunked coding", limit)
+            self.buffer += yield from self.receive()
 
 
-# ---- environ: what the application is told (PEP 3333) -----------------------------------------
-
+# ---- environ: what the application is given (PEP 3333) ----------------------------------------
 
 PLAIN_FILES = (io.FileIO, io.BufferedReader, io.BufferedRandom)
 
@@ -916,8 +972,8 @@ class FileWrapper:
         return iter(functools.partial(self.file.read, self.block_bytes), b"")
 
     def extent(self) -> Optional[Tuple[int, int, int]]:
-        """Return descriptor, offset and bytes left of a regular file, None for anything else: what
-        is read from a GzipFile, or a subclass, is not what its descriptor gives."""
+        """Return descriptor, offset and bytes left of a regular file, None for anything else: what a GzipFile
+        or a subclass reads is not what its descriptor gives."""
         own = getattr(self.file, "__dict__", ())
         if type(self) is not FileWrapper or type(self.file) not in PLAIN_FILES or "read" in own:
             return None
@@ -926,31 +982,30 @@ class FileWrapper:
             status, readable = os.fstat(file), self.file.readable()
         except (OSError, ValueError):
             return None
-        # What has no blocks on a disk, as in /sys, may say any size.
+        # A file without blocks on a disk, as in /sys, may claim any size.
         regular = stat.S_ISREG(status.st_mode) and status.st_blocks
         left = status.st_size - offset if regular and readable else 0
         return (file, offset, left) if left > 0 else None
 
 
-class Site:
-    """What all conversations share: the application, the limits, the scoreboard that says
-    whether to leave, and the part of the environ that is the same for all."""
+class ServerContext:
+    """What all conversations of a process share: the application, the limits, the scoreboard, and the part of
+    the environ that is the same for all requests."""
 
-    through: Any = ClientGone  # what is no failure of the application
-    talks = False  # a line on stderr for each refusal
-    log: Optional[AccessLog] = None
-    left: float = NEVER  # requests until `spent` is called
-    spent: Callable[[], Any]
-    tls: Any = None  # how TLS is spoken, where it is
+    app: Any = None
+    tls: Any = None  # an ssl.SSLContext
+    access_log: Optional[AccessLog] = None
+    verbose = False  # log each refused request
+    reraise: Any = ClientDisconnected  # exceptions out of a call that are not the application's failure
+    closing = False  # this process closes each connection after its response
+    requests_left = NEVER  # until --max-requests
+    on_max_requests: Callable[[], None]
 
-    def __init__(
-        self, app: Application, limits: Limits, root: str = "", slots: int = 1, trust: Optional[Trust] = None
-    ) -> None:
-        self.app = app
+    def __init__(self, limits: Limits, trusted: TrustedProxies, slots: int = 1, root: str = "") -> None:
         self.limits = limits
-        self.trust = trust or Trust("")
+        self.trusted = trusted
         self.board = Scoreboard(slots)
-        self.leaving: Any = self.board.memory  # while its first byte is not zero, nobody goes idle
+        self.flags = self.board.memory
         self.environ: Environ = {
             "SCRIPT_NAME": os.fsencode(root).decode("latin-1"),
             "SERVER_SOFTWARE": "webserver.py/" + __version__,
@@ -967,78 +1022,74 @@ class Site:
 
 # ---- response: from what the application says to bytes ----------------------------------------
 
-
 DAYS = "Mon Tue Wed Thu Fri Sat Sun".split()
 MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
-DATE: List[Any] = [0.0, b""]  # the second that it is for, and the line
+_date: Tuple[float, bytes] = (NEVER, b"")  # a second, and its line
 
 
 def date_line() -> bytes:
-    """Return the Date field line and what ends a head, made once a second; the names are English
-    in any locale."""
-    second: float = DATE[0]
-    line: bytes = DATE[1]
-    if second <= time.time() < second + 1:
-        return line
-    second = time.time() // 1
-    now = time.gmtime(second)
-    day, month = DAYS[now.tm_wday], MONTHS[now.tm_mon - 1]
-    line = time.strftime(f"Date: {day}, %d {month} %Y %H:%M:%S GMT\r\n\r\n", now).encode()
-    DATE[:] = second, line
-    return line
+    """Return the Date field line and the end of a head; it is made once a second, in English in any locale."""
+    global _date
+    now = time.time()
+    if not _date[0] <= now < _date[0] + 1:
+        when = time.gmtime(now)
+        day, month = DAYS[when.tm_wday], MONTHS[when.tm_mon - 1]
+        line = time.strftime(f"Date: {day}, %d {month} %Y %H:%M:%S GMT\r\n\r\n", when)
+        _date = now // 1, line.encode()
+    return _date[1]
 
 
-# The server's own, whatever the application says of them (RFC 9110 7.6.1, PEP 3333).
+# The server sets these, whatever the application says (RFC 9110 7.6.1, PEP 3333).
 HOP_BY_HOP = frozenset("connection keep-alive proxy-connection te trailer transfer-encoding upgrade".split())
 
-ONCE = frozenset("content-length content-type date location server".split())
+SINGLETON_RESPONSE_FIELDS = frozenset("content-length content-type date location server".split())
 
 BODILESS = (204, 205, 304)  # RFC 9110 6.4.1, 15.3.6; an application does not send 1xx
 
 
-class Head:
-    """What an application says to start_response, checked; `lines` are as they go on the wire."""
+class ResponseHead:
+    """The arguments of start_response, checked. `lines` are what goes on the wire for them."""
 
     def __init__(self, status: str, headers: List[Tuple[str, str]]) -> None:
         """Raises TypeError and ValueError for what HTTP cannot carry."""
         if not STATUS.fullmatch(status):
             raise ValueError(f"a status is 200 to 599, a space and a reason, not {status!r} (PEP 3333)")
-        # Joined, for an f-string asks a subclass of str for its text, which is another than what was checked.
-        lines, names = ["HTTP/1.1 ", status, "\r\n"], {}
+        # Joined, for an f-string would ask a subclass of str for another text than the one checked here.
+        lines, values = ["HTTP/1.1 ", status, "\r\n"], {}
         self.close = False
         for header in headers:
             if type(header) is not tuple or len(header) != 2:
                 raise TypeError
             name, value = header
-            if not NAME.fullmatch(name) or not CONTENT.fullmatch(value):
+            if not FIELD_NAME.fullmatch(name) or not FIELD_VALUE.fullmatch(value):
                 raise ValueError(f"HTTP cannot carry this header: {name!r}: {value!r} (RFC 9110 5)")
             lower = name.lower()
-            if lower in names and lower in ONCE:
-                raise ValueError(f"{name} stands once in a response (RFC 9110 5.3)")
+            if lower in values and lower in SINGLETON_RESPONSE_FIELDS:
+                raise ValueError(f"{name} occurs once in a response (RFC 9110 5.3)")
             if lower == "content-length" and not LENGTH.fullmatch(value):
                 raise ValueError(f"Content-Length is digits, not {value!r} (RFC 9110 8.6)")
-            names[lower] = value
+            values[lower] = value
             if lower == "connection":
-                self.close = self.close or "close" in members(value)
+                self.close = self.close or "close" in list_members(value)
             elif lower != "content-length" and lower not in HOP_BY_HOP:
                 lines += name, ": ", value, "\r\n"
-        if "server" not in names:
+        if "server" not in values:
             lines.append("Server: webserver.py\r\n")
         self.code = int(status[:3])
-        self.length = int(names["content-length"]) if "content-length" in names else None
-        self.dated = "date" in names
+        self.length = int(values["content-length"]) if "content-length" in values else None
+        self.has_date = "date" in values
         self.lines = "".join(lines).encode("latin-1")
 
-    def frame(self, request: Request, known: Optional[int], leaving: int) -> Tuple[bytes, Tuple[Any, ...]]:
+    def frame(self, request: Request, known: Optional[int], closing: bool) -> Tuple[bytes, Tuple[Any, ...]]:
         """Return the head without its Date and its end, and the framing: the length of the body, and whether
         it is chunked, left out, the last on its connection (RFC 9112 6.3)."""
         lines, length = self.lines, known if self.length is None and self.code != 304 else self.length
         chunked, bodiless = False, self.code in BODILESS or request.method == "HEAD"
-        close = self.close or bool(leaving) or not request.persistent
+        close = self.close or closing or not request.persistent
         if bodiless:
             if self.code == 205:  # RFC 9110 15.3.6
                 length = 0
-            elif self.code == 204 or not length:  # RFC 9110 8.6; what HEAD leaves out is not empty
+            elif self.code == 204 or not length:  # RFC 9110 8.6; the body of a GET need not be empty
                 length = None
         elif length is None:
             chunked = request.minor > 0
@@ -1054,163 +1105,157 @@ class Head:
         return lines, (0 if bodiless else length, chunked, bodiless, close)
 
 
-HEADS: Dict[Any, Head] = {}  # by status and headers: an application repeats itself
+_response_heads: Dict[Any, ResponseHead] = {}  # by status and headers: an application repeats itself
 
 
 class Response:
     """One response: start_response and write for the application, framing for the wire."""
 
-    __slots__ = "begun bodiless chunked close connection ended excess head left request size spool".split()
+    __slots__ = "bodiless chunked close connection finished head headers_sent left overflowed request size spool".split()
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self.connection = connection
         self.request = request
-        self.head: Optional[Head] = None  # what start_response was told
-        self.begun = False  # the head is on its way
-        self.size = 0  # bytes of the body that were sent, or are on their way
-        self.ended = False  # nothing more may be written
-        self.excess = False  # there is more than the Content-Length says
-        self.spool: Optional[Spool] = None  # what need not or may not be sent at once
+        self.head: Optional[ResponseHead] = None  # from start_response
+        self.headers_sent = False  # the head is on its way
+        self.size = 0  # bytes of the body that were handed to the connection
+        self.finished = False  # nothing more may be written
+        self.overflowed = False  # there is more than the Content-Length says
+        self.spool: Optional[Spool] = None  # what write() could not send at once
 
     def start(self, status: str, headers: List[Tuple[str, str]], exc_info: Optional[ExcInfo] = None) -> Any:
-        """start_response of PEP 3333. Raises TypeError and ValueError for what HTTP cannot
-        carry, AssertionError when called twice, and `exc_info` when it is too late."""
+        """start_response of PEP 3333. Raises TypeError and ValueError for what HTTP cannot carry,
+        AssertionError when it is called twice, and `exc_info` when the head is on its way."""
         if exc_info:
             try:
-                if self.begun:
+                if self.headers_sent:
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
-                exc_info = None  # else the traceback holds this frame, and this frame the traceback
+                exc_info = None  # breaks the cycle of traceback and frame
         elif self.head:
             raise AssertionError("start_response was called before, and without exc_info (PEP 3333)")
         try:
             if type(headers) is not list:
                 raise TypeError
-            self.head = HEADS.get((status, *headers))
+            self.head = _response_heads.get((status, *headers))
             if not self.head:
-                if len(HEADS) >= Limits.remembered_heads:
-                    HEADS.clear()
-                self.head = HEADS[(status, *headers)] = Head(status, headers)
+                if len(_response_heads) >= Limits.cached_response_heads:
+                    _response_heads.clear()
+                self.head = _response_heads[(status, *headers)] = ResponseHead(status, headers)
         except TypeError:
-            wants = "a str and a list of tuples of two str"
-            raise TypeError(f"start_response takes {wants}, not {status!r}, {headers!r} (PEP 3333)") from None
+            takes = "a str and a list of tuples of two str"
+            raise TypeError(f"start_response takes {takes}, not {status!r}, {headers!r} (PEP 3333)") from None
         return self.write
 
     def write(self, data: bytes) -> None:
-        """The write callable of PEP 3333: it blocks, or spools the rest where nothing may block."""
+        """The write callable of PEP 3333. It blocks in a child; elsewhere it sends what the socket takes now
+        and keeps the rest."""
         if not isinstance(data, bytes):
             raise TypeError(f"write takes bytes, not {type(data).__name__} (PEP 3333)")
-        if self.ended:
-            raise AssertionError("write was called when the response had ended (PEP 3333)")
-        data = self.framed(data) if data else data
-        if self.connection.block:
-            self.connection.block(self.connection.send(data))
-        else:
-            self.put(data)
+        if self.finished:
+            raise AssertionError("write was called after the end of the response (PEP 3333)")
+        connection, data = self.connection, self.frame_block(data) if data else data
+        if connection.block:
+            connection.block(connection.send(data))
+        elif self.spool:
+            connection.unsent += len(data)
+            self.keep(data)
+        elif data:
+            self.keep(data[connection.send_now(data) :])
 
-    def put(self, data: bytes) -> None:
-        """Send what the socket takes now, and put the rest by. Raises ClientGone, OSError."""
-        connection = self.connection
-        sent = 0 if self.spool or not data else connection.attempt(connection.sock.send, data) or 0
-        if sent < len(data):
-            self.spool = self.spool or Spool(connection.limits.memory_bytes)
-            self.spool.write(data[sent:])
+    def keep(self, data: bytes) -> None:
+        """Keep what is counted in `unsent` and cannot be sent now. Raises OSError where the disk is full."""
+        if data:
+            self.spool = self.spool or Spool(self.connection.limits.memory_bytes)
+            self.spool.write(data)
 
-    def begin(self, known: Optional[int]) -> bytes:
-        """Return the head; `known` is the length of the body where all of it is there."""
+    def build_head(self, known: Optional[int]) -> bytes:
+        """Return the head. `known` is the length of the body where all of it is there."""
         if not self.head:
             raise AssertionError("the application did not call start_response (PEP 3333)")
-        connection, request = self.connection, self.request
-        leaving = connection.site.leaving[0]
-        if leaving:  # what has arrived already is answered before the connection closes
-            if not connection.ahead:
-                recv, most = connection.sock.recv, Limits.block_bytes
-                connection.ahead = connection.attempt(recv, most, DONTWAIT) or b""
-            connection.term = min(connection.term, time.monotonic() + connection.limits.linger_s)
-            leaving = not connection.ahead or time.monotonic() > connection.term
-        said, length, second, framing, head = request.answered
-        # In the same second the same is said again.
-        if said is not self.head or length != known or not second <= time.time() < second + 1 or leaving:
-            lines, framing = self.head.frame(request, known, leaving)
-            head = lines + (b"\r\n" if self.head.dated else date_line())
-            if not leaving:
-                request.answered = self.head, known, DATE[0], framing, head
+        connection, context = self.connection, self.connection.context
+        closing = context.closing or context.flags[CLOSING] or context.flags[FULL]
+        if closing:
+            # Requests that are in the socket already are answered, for two seconds: closing with unread
+            # bytes would reset the connection, and they would be lost.
+            if not connection.buffer:
+                connection.buffer = connection.attempt(connection.sock.recv, Limits.block_bytes, DONTWAIT) or b""
+            now = time.monotonic()
+            connection.drain_deadline = min(connection.drain_deadline, now + connection.limits.linger_s)
+            closing = not connection.buffer or now > connection.drain_deadline
+        lines, framing = self.head.frame(self.request, known, bool(closing))
         self.left, self.chunked, self.bodiless, self.close = framing
-        self.begun = True
-        return head
+        if self.left is None and not self.chunked:  # the end of the connection is the end of the body
+            connection.set_reset(True)
+        self.headers_sent = True
+        return lines + (b"\r\n" if self.head.has_date else date_line())
 
-    def whole(self, blocks: Any) -> bytes:
-        """Return head and body in one where the body is one block, b"" where it is not."""
-        if type(blocks) is not list or len(blocks) != 1 or type(blocks[0]) is not bytes or self.begun:
+    def single_block(self, blocks: Any) -> bytes:
+        """Return head and body in one where `blocks` is a list of one block, b"" where it is not."""
+        if type(blocks) is not list or len(blocks) != 1 or type(blocks[0]) is not bytes or self.headers_sent:
             return b""
         block = blocks[0]
         if self.head and self.head.length not in (None, len(block)):
             return b""
-        head = self.begin(len(block))
+        head = self.build_head(len(block))
         if self.bodiless:
             return head
         self.size = len(block)
         return head + block
 
-    def framed(self, data: bytes, known: Optional[int] = None) -> bytes:
+    def frame_block(self, data: bytes, known: Optional[int] = None) -> bytes:
         """Return `data` as it goes on the wire, after the head where that is still to be sent."""
-        head = b"" if self.begun else self.begin(known)
+        head = b"" if self.headers_sent else self.build_head(known)
         if self.bodiless or not data:
             return head
         if self.chunked:
             self.size += len(data)
             return b"%b%x\r\n%b\r\n" % (head, len(data), data)
         if self.left is not None:
-            if len(data) > self.left and not self.excess:
-                say(f"{self.request.line.decode()}: what exceeds its Content-Length is cut off")
-                self.excess = True
+            if len(data) > self.left and not self.overflowed:
+                log("error", f"{self.request.line.decode()}: the body exceeds its Content-Length and is cut")
+                self.overflowed = True
             data = data[: self.left]
             self.left -= len(data)
         self.size += len(data)
         return head + data if head else data
 
-    def end(self) -> bytes:
+    def last_bytes(self) -> bytes:
         """Return what follows the last block. Raises EOFError where the body is too short."""
-        data = self.framed(b"", 0)
+        data = self.frame_block(b"", 0)
         if self.left:
-            self.put(data)
+            self.connection.unsent += len(data)
+            self.keep(data)  # the head, for the client to see what is missing
             raise EOFError(f"{self.left} bytes of the Content-Length are missing")
         return data + b"0\r\n\r\n" if self.chunked else data
 
 
-# ---- log: what is told on stderr, and in the access log ---------------------------------------
+# ---- log: stderr, and the access log ----------------------------------------------------------
 
 
-def say(message: str) -> None:
-    """Write one line to stderr, in one write. A stderr that is closed or full stops nothing."""
+def log(kind: str, message: str) -> None:
+    """Write a line to stderr, in one write: time, pid, kind (error, warning, notice) and message. A stderr
+    that is closed or full stops nothing."""
     try:
-        sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{os.getpid()}] {message}\n")
+        sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{os.getpid()}] {kind}: {message}\n")
         sys.stderr.flush()
-    except Exception:  # stderr may be anything that the application has made it
+    except Exception:  # the application may have made anything of it
         pass
 
 
-def flush_streams() -> None:
-    """Write what is left for stdout and stderr; give up those that take no more."""
-    for name in ("stdout", "stderr"):
-        try:
-            getattr(sys, name).flush()
-        except Exception:
-            setattr(sys, name, None)
-
-
-def report(head: Union[bytes, bytearray], error: BaseException) -> str:
-    """Show a failure on stderr, below the request-line that met it; return the name that it has there."""
+def log_exception(head: Union[bytes, bytearray], error: BaseException) -> str:
+    """Log an exception with its traceback and the request-line that led to it; return the name that it has
+    in the log."""
     line, name = ascii(first_line(head).decode("latin-1"))[1:-1], os.urandom(4).hex()
     try:
-        import traceback  # takes 10 ms, and healthy applications never need it
+        import traceback  # takes 10 ms, and a healthy application never needs it
 
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip("\n")
-        # What a client has sent may be in it, and forges no line.
+        # What a client sent may be in it, and must not forge a line.
         text = re.sub(r"[^\n\t -~\xa0-\U0010ffff]", lambda match: ascii(match[0])[1:-1], "\n" + text)
-        say(f"{line} failed ({name})" + text.replace("\n", "\n  "))
+        log("error", f"{line} failed ({name})" + text.replace("\n", "\n  "))
     except Exception:  # no memory, stack or descriptor is left to show more
-        say(f"{line} failed ({name}): {type(error).__name__}")
+        log("error", f"{line} failed ({name}): {type(error).__name__}")
     return name
 
 
@@ -1219,9 +1264,18 @@ def first_line(head: Union[bytes, bytearray]) -> bytes:
     return bytes(head).splitlines()[0] if head else b""
 
 
+def flush_streams() -> None:
+    """Flush stdout and stderr; give up those that fail."""
+    for name in ("stdout", "stderr"):
+        try:
+            getattr(sys, name).flush()
+        except Exception:
+            setattr(sys, name, None)
+
+
 class AccessLog:
-    """A file with a line for each exchange, each by one write: they stay whole whoever else writes, also in a
-    pipe, which takes 4096 bytes at once."""
+    """A file with a line for each exchange. Each line is one write of at most 4096 bytes, which stays whole
+    also in a pipe that other processes write to (PIPE_BUF)."""
 
     COMBINED = "%%b - - [%d/{}/%Y:%H:%M:%S +0000] %%b %%d %%d %%b %%d\n"
     JSON = '"client":"%%b","time":"%Y-%m-%dT%H:%M:%SZ",%%b,"status":%%d,"bytes":%%d,%%b,"microseconds":%%d'
@@ -1231,287 +1285,265 @@ class AccessLog:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self.file = 2 if path == "-" else os.open(path, flags, 0o666)
         self.as_json = as_json
-        self.next_second, self.line = 0.0, b""
+        self.next_second, self.template = 0.0, b""
 
-    def close(self) -> None:
-        """Close the file."""
-        if self.file != 2:
-            os.close(self.file)
-
-    def tell(self, connection: Connection, status: int, size: int) -> None:
-        """Tell how the last request on a connection was answered. Where that fails, the server goes on."""
+    def log_request(self, connection: Connection, status: int, size: int) -> None:
+        """Log how the last request on a connection was answered. The server goes on where that fails."""
         request, client, now = connection.request, connection.peer[0], time.monotonic()
-        told = connection.site.board.memory
         if now >= self.next_second:
-            self.turn(now)
+            self.refresh_template(now)
         if request:
-            request.logged = request.logged or self.said(request.line, request.environ)
-            line, fields = request.logged
+            request.log_fields = request.log_fields or self.format_fields(request.line, request.environ)
+            line, fields = request.log_fields
             client = request.client[0] if request.client else client
-        else:  # it is none
-            line, fields = self.said(first_line(connection.head or connection.ahead), {})
+        else:  # it was refused
+            line, fields = self.format_fields(first_line(connection.head or connection.buffer), {})
+        took_us = (now - connection.since) * 1e6 if request else 0
         try:
-            taken = (now - connection.since) * 1e6 if request else 0
-            text = self.line % (client.encode() or b"unix", line, status, size, fields, taken)
-            if told[3]:  # a line was cut
-                told[3], text = 0, b"\n" + text
-            told[3] = os.write(self.file, text) < len(text)
+            os.write(self.file, self.template % (client.encode() or b"unix", line, status, size, fields, took_us))
         except OSError as error:
-            if not told[2]:
-                told[2] = 1
-                say(f"the access log cannot be written: {error.strerror}")
+            if connection.context.board.first(LOG_FAILED):
+                log("error", f"cannot write the access log: {error.strerror}")
 
-    def turn(self, now: float) -> None:
-        """Make the line for the second that has begun."""
+    def refresh_template(self, now: float) -> None:
+        """Put the time of the second that has begun into the template."""
         wall = time.time()
         self.next_second = now + 1 - wall % 1
-        then = time.gmtime(wall)
-        form = "{" + self.JSON + "}\n" if self.as_json else self.COMBINED.format(MONTHS[then.tm_mon - 1])
-        self.line = time.strftime(form, then).encode()
+        when = time.gmtime(wall)
+        form = "{" + self.JSON + "}\n" if self.as_json else self.COMBINED.format(MONTHS[when.tm_mon - 1])
+        self.template = time.strftime(form, when).encode()
 
-    def said(self, line: bytes, environ: Environ) -> Tuple[bytes, bytes]:
-        """Return what the log has of a request-line, and of the fields."""
+    def format_fields(self, line: bytes, environ: Environ) -> Tuple[bytes, bytes]:
+        """Return what the log shows of a request-line, and of Referer and User-Agent."""
         request = self.quote(line.decode("latin-1"), 1900)
-        fields = (environ.get("HTTP_" + name, "-") for name in ("REFERER", "USER_AGENT"))
-        referer, agent = (self.quote(field, 900) for field in fields)
+        referer, agent = (self.quote(environ.get("HTTP_" + name, "-"), 900) for name in ("REFERER", "USER_AGENT"))
         if self.as_json:
             return b'"request":' + request, b'"referer":%b,"user_agent":%b' % (referer, agent)
         return request, b"%b %b" % (referer, agent)
 
-    def quote(self, text: str, most: int) -> bytes:
-        """Return `text` in quotes, in `most` characters or so: it forges no line, and no terminal obeys."""
-        quoted = self.escape(text)
-        while len(quoted) > most:
-            text = text[: len(text) * most // len(quoted) - 4]
-            quoted = self.escape(text + "...")
-        return quoted.encode()
-
-    def escape(self, text: str) -> str:
-        """Return `text` in quotes."""
+    def quote(self, text: str, limit: int) -> bytes:
+        """Return `text` in quotes and escaped, so that it forges no line and controls no terminal, in at most
+        `limit` characters or so."""
         if self.as_json:
             import json
 
-            return json.dumps(text)
-        return '"' + text.encode("unicode_escape").decode().replace('"', '\\"') + '"'
+            quoted = json.dumps(text)
+        else:
+            quoted = '"' + text.encode("unicode_escape").decode().replace('"', '\\"') + '"'
+        if len(quoted) > limit:
+            return self.quote(text[: len(text) * limit // len(quoted) - 4] + "...", limit)
+        return quoted.encode()
 
 
 # ---- conversation: a connection from its first byte to its last -------------------------------
 
 
-def converse(connection: Connection) -> Steps[None]:
-    """Serve one connection, to whatever end it comes."""
-    site = connection.site
+def serve_connection(connection: Connection) -> Steps[None]:
+    """Serve one connection until it ends. Raises nothing but GeneratorExit."""
+    context = connection.context
     try:
-        if site.tls:
-            yield from connection.shake_hands(site.tls)
+        if context.tls:
+            yield from connection.start_tls(context.tls)
         if (yield from serve_requests(connection)):
-            # A client that has not said close may be sending on.
-            unread = connection.ahead or connection.attempt(connection.sock.recv, 1, DONTWAIT)
+            # A client that did not ask for the end may be sending more.
+            unread = connection.buffer or connection.attempt(connection.sock.recv, 1, DONTWAIT)
             if unread or (connection.request and connection.request.persistent):
-                yield from connection.linger()
+                yield from connection.lingering_close()
     except HTTPError as error:
-        if site.talks and error.status != 500:
-            say(f"{connection.peer[0] or 'unix'} {error.rule} {error.status}")
-        yield from refuse(connection, error, connection.head or connection.ahead)
-    except ClientGone:
+        if context.verbose and error.status != 500:
+            log("notice", f"{connection.peer[0] or 'unix'} {error.rule} {error.status}")
+        yield from send_error(connection, error, connection.head or connection.buffer)
+    except ClientDisconnected:
         if isinstance(connection.sock, TLSSocket):
-            connection.sock.whole = False
-    except Exception as error:  # ours, or the memory's: this connection ends, and no other
-        report(connection.head or b"", error)
+            connection.sock.send_close_notify = False
+    except Exception as error:  # a fault of the server, or no memory: this connection ends, and no other
+        log_exception(connection.head or b"", error)
 
 
 def serve_requests(connection: Connection) -> Steps[bool]:
-    """Read request, call application, write response, again; return whether the last response ends the
-    connection, and not the client. Raises HTTPError, ClientGone."""
-    alone, limits, log, known = connection.alone, connection.limits, connection.site.log, connection.known
+    """Read a request, call the application, send its response, and again. Return True when a response ends
+    the connection, False when the client does. Raises HTTPError, ClientDisconnected."""
+    may_block, limits, access_log = connection.may_block, connection.limits, connection.context.access_log
+    cached = connection.request_cache.requests
     head: Optional[bytes] = None
     while True:
-        # Pipelined: others have their turn before it.
-        if connection.ahead and not alone and not (yield WRITING, limits.send_timeout_s):
-            return False
-        likely = connection.ahead or alone or not head  # recv may wait where it may block
-        head = connection.head = read_head(connection) if likely else None
+        if connection.buffer:  # pipelined: others have their turn before it
+            yield from connection.yield_turn()
+        # After a response recv is tried at once only where it may block for a moment: elsewhere the next
+        # request is hardly there yet.
+        head = connection.head = read_head(connection) if connection.buffer or may_block or not head else None
         if head is None and connection.request:
-            ready = yield IDLE, limits.keep_alive_s
+            ready = yield KEEP_ALIVE, limits.keep_alive_s
             head = connection.head = read_head(connection)  # also at the last moment
             if head is None and not ready:
                 return False
         head = connection.head = head or (yield from gather_head(connection))
         if not head:
             return False
-        request = connection.request = known.get(head) or parse(head, connection)
-        if log:
+        request = connection.request = cached.get(head) or parse_request(head, connection)
+        if access_log:
             connection.since = time.monotonic()
-        body = (yield from Body(connection).read(request)) if request.framing else io.BytesIO()
+        body = (yield from BodyReader(connection).read(request)) if request.has_body else io.BytesIO()
         environ = request.environ_for(connection, body)
         response = Response(connection, request)
         try:
-            goes_on = yield from exchange(response, environ)
-        except ClientGone:
-            if response.begun and response.left is None and not response.chunked:  # ends with it
-                connection.reset()
-            raise
+            keep_alive = yield from exchange(response, environ)
         finally:
-            if log and response.begun and response.head:  # else it is refused, or for nobody
-                log.tell(connection, response.head.code, response.size - connection.unsent)
-        if not goes_on:
+            if access_log and response.headers_sent and response.head:  # else it was refused, or is lost
+                sent = max(0, response.size - connection.unsent)
+                access_log.log_request(connection, response.head.code, sent)
+        if not keep_alive:
             return True
         del body, environ, response  # an idle connection holds none
 
 
 def exchange(response: Response, environ: Environ) -> Steps[bool]:
-    """Call the application and send its response; return whether the connection goes on.
-    Every call is made in the request's own context. Raises HTTPError, ClientGone."""
+    """Call the application and send its response; return whether the connection persists. All calls of one
+    request run in a context of their own. Raises HTTPError, ClientDisconnected."""
     request, connection = response.request, response.connection
-    site, run = connection.site, contextvars.copy_context().run
+    context, run = connection.context, contextvars.copy_context().run
     blocks: Any = None
-    site.left -= 1
-    if not site.left:
-        site.spent()
+    connection.unsent = 0
+    context.requests_left -= 1
+    if not context.requests_left:
+        context.on_max_requests()
     try:
-        if connection.call:  # as `call` does, without a generator on the way of every request
-            blocks = connection.call(connection, run, site.app, environ, response.start)
+        if connection.call:  # as call() does, without a generator on the way of every request
+            blocks = connection.call(connection, run, context.app, environ, response.start)
         else:
-            blocks = yield CALL, functools.partial(run, site.app, environ, response.start)
-        data = response.whole(blocks)
-        if not data:
-            response.put((yield from send_blocks(response, blocks, run)))  # close() may take its time
-    except site.through:
+            blocks = yield IN_APP, functools.partial(run, context.app, environ, response.start)
+        data = response.single_block(blocks) or (yield from send_blocks(response, blocks, run))
+    except context.reraise:
         raise
     except BaseException as error:  # SystemExit and MemoryError too: the next request is not to blame
-        yield from fail(response, error)
+        yield from on_app_error(response, error)
     finally:
-        response.ended = True
+        response.finished = True
         if type(blocks) is not list and hasattr(blocks, "close"):
             try:
-                yield from call(connection, run, blocks.close)
+                yield from call(connection, run, blocks.close)  # which may write, and take its time
             except BaseException as error:
-                report(request.line, error)
+                log_exception(request.line, error)
         if connection.release:
             connection.release()
-    del blocks  # data may be a copy, and its client slow
+    del blocks  # `data` may be a copy, and the client slow
     if response.spool:
         yield from send_spool(response)
-    sent = connection.attempt(connection.sock.send, data) if data else 0
-    if sent != len(data):
-        yield from connection.send(data, sent or 0)
+    if data:
+        sent = connection.send_now(data)
+        if sent < len(data):
+            yield from connection.send_rest(data, sent)
+    if response.left is None and not response.chunked:
+        connection.set_reset(False)
     return not response.close
 
 
-def fail(response: Response, error: BaseException) -> Steps[None]:
-    """Show what the application raised, and have the client see that this was no whole response. Raises
-    HTTPError, ClientGone."""
-    name = report(response.request.line, error)
+def on_app_error(response: Response, error: BaseException) -> Steps[None]:
+    """Log what the application raised, and make the client see that this was not a whole response. Raises
+    HTTPError, ClientDisconnected."""
+    name = log_exception(response.request.line, error)
     yield from send_spool(response)
-    if not response.begun:
+    if not response.headers_sent:
         raise HTTPError(500, f"the application failed; the log has it as {name}") from None
-    raise ClientGone from error
+    raise ClientDisconnected from error
 
 
 def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
-    """Send what the application returned, each block before the next is asked for; return the last
-    bytes, which need the application no longer."""
+    """Send what the application returned, each block before the next one is asked for; return the last
+    bytes, which can be sent without the application."""
     connection, limits, end = response.connection, response.connection.limits, object()
     iterable = hasattr(blocks, "__iter__") or hasattr(blocks, "__getitem__")
     if isinstance(blocks, (str, bytes)) or not iterable:
-        raise TypeError(f"the application returned {type(blocks).__name__}, no iterable of bytes (PEP 3333)")
-    extent = blocks.extent() if isinstance(blocks, FileWrapper) and not response.begun else None
+        raise TypeError(f"the application returned {type(blocks).__name__}, not an iterable of bytes (PEP 3333)")
+    extent = blocks.extent() if isinstance(blocks, FileWrapper) and not response.headers_sent else None
     if extent:
-        return (yield from send_extent(response, *extent))
+        file, offset, size = extent
+        yield from connection.send(response.build_head(size))
+        response.size = min(size, response.left or 0)
+        yield from connection.send_file(file, offset, response.size)
+        response.left = (response.left or 0) - response.size
+        return response.last_bytes()
     blocks = yield from call(connection, run, iter, blocks)
-    connection.turn = time.monotonic() + limits.turn_s
+    connection.turn_ends = time.monotonic() + limits.time_slice_s
     while True:
-        if connection.call:
-            block = connection.call(connection, run, next, blocks, end)
-        else:
-            block = yield from call(connection, run, next, blocks, end)
+        block = yield from call(connection, run, next, blocks, end)
         if block is end:
             break
         if response.spool:
             yield from send_spool(response)
         if not isinstance(block, bytes):
             raise TypeError(f"the application yielded {type(block).__name__}, not bytes (PEP 3333)")
-        if block:
-            data = response.framed(block)
-            sent = connection.attempt(connection.sock.send, data) or 0
-            if sent < len(data):
-                if response.left == 0 and len(data) <= limits.memory_bytes:
-                    response.put(data[sent:])  # the last, probably: the application need not wait
-                else:
-                    yield from connection.send(data, sent)
-        else:  # nothing is sent that would tell whether the client is there
+        data = response.frame_block(block) if block else b""
+        if data:
+            sent = connection.send_now(data)
+            if response.left == 0 and len(data) <= limits.memory_bytes:
+                response.keep(data[sent:])  # probably the last: the application need not wait for the client
+            elif sent < len(data):
+                yield from connection.send_rest(data, sent)
+        elif not block:  # nothing is sent that would show whether the client is there
             connection.attempt(connection.sock.recv, 1, socket.MSG_PEEK | DONTWAIT)
-        if response.excess or (response.begun and response.bodiless):
+        if response.overflowed or (response.headers_sent and response.bodiless):
             break
-        yield from connection.share()
-    return response.end()
-
-
-def send_extent(response: Response, file: int, offset: int, size: int) -> Steps[bytes]:
-    """Send a regular file from `offset`, to the Content-Length, or its end; return the last bytes."""
-    connection = response.connection
-    yield from connection.send(response.begin(size))
-    response.size = min(size, response.left or 0)
-    yield from connection.send_file(file, offset, response.size)
-    response.left = (response.left or 0) - response.size
-    return response.end()
+        yield from connection.yield_turn()
+    return response.last_bytes()
 
 
 def send_spool(response: Response) -> Steps[None]:
-    """Send what was put by."""
+    """Send what write() has kept."""
     if response.spool:
         file, response.spool = response.spool.file, None
         file.seek(0)
         with file:
             for data in iter(functools.partial(file.read, Limits.block_bytes), b""):
-                yield from response.connection.send(data)
+                yield from response.connection.send_rest(data)
 
 
-def refuse(connection: Connection, error: HTTPError, head: Union[bytes, bytearray]) -> Steps[None]:
-    """Answer a refused request with the rule that it broke, and close so that it can be read."""
+def send_error(connection: Connection, error: HTTPError, head: Union[bytes, bytearray]) -> Steps[None]:
+    """Answer a refused request with the rule that it broke, and close so that the client can read it."""
     title = f"{error.status} {REASONS[error.status]}"
     body = f"{title}: {error.rule}\n".encode()
     headers = [("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff")]
-    lines, log = Head(title, headers).lines, connection.site.log
-    length, body = len(body), b"" if head.startswith(b"HEAD ") else body
-    if log:
-        log.tell(connection, error.status, len(body))
+    lines, length = ResponseHead(title, headers).lines, len(body)
+    body = b"" if head.startswith(b"HEAD ") else body
     data = b"%bContent-Length: %d\r\nConnection: close\r\n%b" % (lines, length, date_line())
     try:
         yield from connection.send(data + body)
-        yield from connection.linger()
-    except ClientGone:
+        yield from connection.lingering_close()
+    except ClientDisconnected:
         return
+    finally:
+        if connection.context.access_log:
+            sent = max(0, len(body) - connection.unsent)
+            connection.context.access_log.log_request(connection, error.status, sent)
 
 
 def call(connection: Connection, act: Callable[..., Any], *arguments: Any) -> Steps[Any]:
     """Call into the application: in place, or in the thread that the request has."""
     if connection.call:
         return connection.call(connection, act, *arguments)
-    return (yield CALL, functools.partial(act, *arguments))
+    return (yield IN_APP, functools.partial(act, *arguments))
 
 
-def advance(conversation: Steps[Any], value: Any, failure: Optional[BaseException] = None) -> Any:
-    """Resume `conversation` until it waits; return what for, None at its end. `failure`, which a call
-    raised, is raised where the conversation asked for the call."""
+def step(conversation: Steps[Any], value: Any) -> Any:
+    """Resume `conversation` until it yields; return what it yields, None at its end."""
     try:
-        return conversation.send(value) if failure is None else conversation.throw(failure)
+        return conversation.send(value)
     except StopIteration:
         return None
 
 
-# ---- loop: resumes whoever is ready, or whose deadline has passed -----------------------------
+# ---- loop: resumes what is ready, or whose deadline has passed --------------------------------
 
 
-class Wait:
-    """Somebody who waits for `key`, a descriptor or, with a deadline alone, anything: `resume` is called
-    with True when it is ready, with False when the deadline has passed."""
+class Handle:
+    """What waits for a descriptor: `resume` is called with True when it is ready, with False at the
+    deadline."""
 
     __slots__ = ("deadline", "events", "key")
 
-    def __init__(self, key: Any) -> None:
+    def __init__(self, key: int) -> None:
         self.key = key
-        self.events = NOTHING
+        self.events = NO_EVENTS
         self.deadline = NEVER
 
     def resume(self, ready: bool) -> None:
@@ -1519,239 +1551,296 @@ class Wait:
         raise NotImplementedError
 
 
-class Callback(Wait):
-    """A function that waits."""
+class Watch(Handle):
+    """A function that is called whenever a descriptor is readable."""
 
-    __slots__ = ("call",)
-    call: Resume
+    __slots__ = ("callback",)
+    callback: Callable[[], None]
 
     def resume(self, ready: bool) -> None:
         """Call it."""
-        self.call(ready)
+        self.callback()
 
 
 class Loop:
-    """An event loop that knows no HTTP, handles no signal and forks nothing. A deadline that
-    moves costs nothing: all are looked at when the earliest that was seen has passed."""
+    """An event loop. Connections have deadlines that move all the time and may be late: they are looked
+    through when the earliest that was seen has passed. Timers are few, named and exact."""
 
-    SCAN_S = 0.1  # at most so often
+    SCAN_S = 0.1  # the least between two looks at all deadlines
+    MOST_S = 3600.0  # poll takes 2**31 ms at most; an application may have replaced the clock
 
     def __init__(self) -> None:
         self.poller: Any = getattr(select, "epoll", select.poll)()  # with the same methods
         self.unit = 1 if hasattr(select, "epoll") else 1000  # poll takes milliseconds
-        self.waits: Dict[Any, Wait] = {}
-        self.next = NEVER
+        self.handles: Dict[int, Handle] = {}
+        self.timers: Dict[str, Tuple[float, Callable[[], None]]] = {}
+        self.turns: List[Handle] = []  # resumed after all that is ready now
+        self.next_scan = NEVER
         self.running = True
 
-    def wait(self, wait: Wait, events: int, deadline: float) -> None:
-        """Resume `wait` when its key is ready for `events`, or at `deadline`."""
-        if wait.events != events:
-            self.change(wait, events)
-        wait.deadline = deadline
-        if deadline < self.next:
-            self.next = deadline
+    def wait(self, handle: Handle, events: int, deadline: float) -> None:
+        """Resume `handle` when its descriptor is ready for `events`, or at `deadline`."""
+        if handle.events != events:
+            try:
+                if not events:
+                    self.poller.unregister(handle.key)
+                elif handle.events:
+                    self.poller.modify(handle.key, events)
+                else:
+                    self.poller.register(handle.key, events)
+            finally:
+                handle.events = events
+        handle.deadline = deadline
+        if deadline < self.next_scan:
+            self.next_scan = deadline
 
-    def change(self, wait: Wait, events: int) -> None:
-        """Wait for other events."""
-        if not events:
-            self.poller.unregister(wait.key)
-        elif wait.events:
-            self.poller.modify(wait.key, events)
-        else:
-            self.poller.register(wait.key, events)
-        wait.events = events
+    def take_turn(self, handle: Handle) -> None:
+        """Resume `handle` after the others."""
+        self.wait(handle, NO_EVENTS, NEVER)
+        self.turns.append(handle)
 
-    def on(self, key: Any, events: int, call: Resume, deadline: float = NEVER) -> None:
-        """Call `call` whenever `key` is ready, and at the deadline."""
-        wait: Any = self.waits.get(key) or self.waits.setdefault(key, Callback(key))
-        wait.call = call
-        self.wait(wait, events, deadline)
+    def watch(self, key: int, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever `key` is readable."""
+        watch: Any = self.handles.get(key) or self.handles.setdefault(key, Watch(key))
+        watch.callback = callback
+        self.wait(watch, READABLE, NEVER)
 
-    def forget(self, key: Any) -> None:
-        """Wait for `key` no longer."""
-        wait = self.waits.pop(key, None)
-        if wait:
-            self.wait(wait, NOTHING, NEVER)
+    def forget(self, key: int) -> None:
+        """Wait for a descriptor no longer. To be called before it is closed: where another process has it
+        open too, epoll would go on reporting it."""
+        handle = self.handles.pop(key, None)
+        if handle:
+            self.wait(handle, NO_EVENTS, NEVER)
+
+    def call_at(self, name: str, when: float, callback: Callable[[], None]) -> None:
+        """Call `callback` once, then. A timer of the same name is replaced."""
+        self.timers[name] = when, callback
 
     def close(self) -> None:
-        """Close the poller: an epoll set is shared by fork, and a child must not unregister from it."""
+        """Close the poller. An epoll set is shared by fork: a child must not unregister from it."""
         if hasattr(self.poller, "close"):
             self.poller.close()
 
     def run(self) -> None:
-        """Turn until `running` is made false."""
-        poll, waits = self.poller.poll, self.waits
+        """Run until `running` is made false."""
+        poll, handles, timers = self.poller.poll, self.handles, self.timers
         while self.running:
-            timeout = None if self.next == NEVER else max(0.0, self.next - time.monotonic()) * self.unit
+            due = min(timers.values(), key=lambda timer: timer[0])[0] if timers else NEVER
+            due = 0.0 if self.turns else min(due, self.next_scan)
+            timeout = None if due == NEVER else min(max(0.0, due - time.monotonic()), self.MOST_S) * self.unit
             for key, _ in poll(timeout):
-                wait = waits.get(key)
-                if wait and wait.events:  # not forgotten meanwhile, nor busy with something else
-                    wait.resume(True)
-            now = time.monotonic()
-            if now >= self.next:
-                for wait in list(waits.values()):
-                    if wait.deadline <= now:
-                        wait.deadline = NEVER
-                        wait.resume(False)
-                earliest = min((wait.deadline for wait in waits.values()), default=NEVER)
-                self.next = max(earliest, now + self.SCAN_S)
+                handle = handles.get(key)
+                # It may be forgotten or busy by now, or its number be another one's: that finds nothing.
+                if handle and handle.events:
+                    handle.resume(True)
+            turns, self.turns = self.turns, []
+            for handle in turns:
+                handle.resume(True)
+            if timers or self.next_scan != NEVER:
+                self.run_timers(time.monotonic())
+
+    def run_timers(self, now: float) -> None:
+        """Call the timers that are due, and resume the handles whose deadline has passed."""
+        for name, (when, callback) in list(self.timers.items()):
+            if when <= now and self.timers.get(name) == (when, callback):
+                del self.timers[name]
+                callback()
+        if now >= self.next_scan:
+            self.next_scan = NEVER
+            for handle in list(self.handles.values()):
+                if handle.deadline <= now:
+                    handle.deadline = NEVER
+                    handle.resume(False)
+            earliest = min((handle.deadline for handle in self.handles.values()), default=NEVER)
+            self.next_scan = max(earliest, now + self.SCAN_S)
 
 
-# ---- scoreboard: what every child is at, in memory that outlives it ---------------------------
+def wake_up_pipe() -> Tuple[int, int]:
+    """Return a pipe of which neither end blocks, by which a thread or a signal wakes a loop."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    return reader, writer
+
+
+def read_wake_ups(reader: int) -> None:
+    """Empty the pipe. The bytes in it mean nothing."""
+    try:
+        os.read(reader, 4096)
+    except BlockingIOError:
+        pass
+
+
+def wake(writer: int) -> None:
+    """Wake the loop that watches the other end."""
+    try:
+        os.write(writer, b".")
+    except BlockingIOError:  # it is full, and wakes
+        pass
+
+
+# ---- scoreboard: what every process is doing, in memory that outlives it ----------------------
+
+# A Server and its children share one scoreboard. There are no locks: each byte has one writer.
+#
+#     byte 0  CLOSING            close each connection after its response    written by the Server
+#     byte 1  DRAINING           close idle connections too                  written by the Server
+#     byte 2  FULL               children: as CLOSING, while clients wait    written by the ForkServer
+#     byte 3  FORWARDED_DROPPED  this was logged once                        written by anyone
+#     byte 4  LOG_FAILED         this was logged once                        written by anyone
+#
+#     byte 256 n   the record of slot n, written by the child or thread that has it:
+#                  state (1 byte), 3 unused, load (4), since (8: when the state began), client and
+#                  request-line (240, the first byte is their length)
+#
+# A child has one slot, a worker one for each thread, of which the first carries its load: how many
+# connections it has, or NOT_ACCEPTING. From these the Server knows what a dead child was serving and which
+# call hangs, and a worker whether another one has fewer connections.
+CLOSING, DRAINING, FULL, FORWARDED_DROPPED, LOG_FAILED = range(5)
+NOT_ACCEPTING = 0xFFFFFFFF
 
 
 class Scoreboard:
-    """Shared memory, a slot for each request that can be in the application at once: the state, the
-    load of a worker, an instant (when the call began, or from when on the client may be asked to give
-    way) and the request-line. The first byte of all is the server's: while it is not zero, nobody
-    goes idle. No locks: a slot has one writer."""
+    """See the picture above. A slot is named by the offset of its record."""
 
-    SLOT_BYTES, LINE = 256, 16  # where the client and the request-line begin
-    NOBODY = 0xFFFFFFFF  # the load of a worker that accepts no more
+    SLOT_BYTES = 256
+    RECORD = struct.Struct("=B3xId240p")
+    TEXT = struct.Struct("240p")
 
     def __init__(self, slots: int) -> None:
         self.memory = mmap.mmap(-1, (slots + 1) * self.SLOT_BYTES)
-        self.words = memoryview(self.memory).cast("I")
-        self.instants = memoryview(self.memory).cast("d")
+        self.loads = memoryview(self.memory).cast("I")
+        self.sinces = memoryview(self.memory).cast("d")
 
-    def mark(self, at: int, state: int, instant: float) -> None:
-        """Keep what is going on at the slot that begins at `at`, and its instant."""
-        self.instants[at // 8 + 1] = instant
+    def first(self, flag: int) -> bool:
+        """Set a flag; return whether it was not set before."""
+        before, self.memory[flag] = self.memory[flag], 1
+        return not before
+
+    def clear(self, at: int, text: bytes = b"", load: int = NOT_ACCEPTING) -> None:
+        """Begin a record."""
+        self.RECORD.pack_into(self.memory, at, 0, load, 0.0, text)
+
+    def set_state(self, at: int, state: int) -> None:
+        """Note that a state begins."""
+        self.sinces[at // 8 + 1] = time.monotonic()
         self.memory[at] = state
 
-    def note(self, at: int, line: bytes) -> None:
-        """Keep whose connection it is, where no request is known."""
-        struct.pack_into("240p", self.memory, at + self.LINE, line)
-
-    def describe(self, connection: Connection) -> Tuple[Request, bytes]:
-        """Return the connection's request, and what is kept of it: the client and the request-line."""
-        assert connection.request
-        line = b"%b %b" % (connection.client().encode(), connection.request.line)
-        return connection.request, struct.pack("240p", line)
-
-    def read(self, at: int) -> Tuple[int, float, bytes]:
-        """Return the state, the instant and the request-line of a slot."""
-        state, instant, line = struct.unpack_from("B7xd240p", self.memory, at)
-        return state, instant, line
-
-    def weigh(self, at: int, load: int) -> None:
-        """Keep how many connections a worker has."""
-        self.words[at // 4 + 1] = load
-
-    def loads(self, slots: Sequence[int]) -> Any:
-        """Return the loads of workers, which change, whose slots begin at equal distances."""
-        return self.words[slots[-1] // 4 + 1 :: (slots[-2] - slots[-1]) // 4]
+    def read(self, at: int) -> Tuple[int, int, float, str]:
+        """Return state, load, since, and the client with its request-line."""
+        state, load, since, text = self.RECORD.unpack_from(self.memory, at)
+        return state, load, since, text.decode("latin-1")
 
 
 class Slot:
-    """The place on the scoreboard of one who calls the application."""
+    """A place on the scoreboard, for one call into the application at a time."""
 
-    def __init__(self, board: Scoreboard, at: int, rest: int = IDLE) -> None:
-        self.board = board
+    def __init__(self, board: Scoreboard, at: int, idle_state: int = KEEP_ALIVE) -> None:
         self.memory: Any = board.memory
-        self.instants: Any = board.instants
+        self.sinces: Any = board.sinces
         self.at = at
-        self.since = at // 8 + 1  # of the instants
-        self.rest = rest  # the state after a call
-        self.lapsed = False
-        self.line = slice(at + board.LINE, at + board.SLOT_BYTES)
-        self.shown: Any = None
+        self.since_index = at // 8 + 1
+        self.text = slice(at + 16, at + board.SLOT_BYTES)
+        self.idle_state = idle_state  # after a call
 
     def call(self, connection: Connection, act: Callable[..., Any], *arguments: Any) -> Any:
-        """Call into the application, and show meanwhile what is served, for whom and since when."""
-        shown = connection.shown
-        if shown[0] is not connection.request:
-            shown = connection.shown = self.board.describe(connection)
-        if shown is not self.shown:
-            self.shown = shown
-            self.memory[self.line] = shown[1]
-        self.instants[self.since] = time.monotonic()
-        self.memory[self.at] = CALL
+        """Call into the application, and show meanwhile what is served, for which client and since when."""
+        request, text = connection.client_text
+        if request is not connection.request:
+            request = connection.request
+            text = Scoreboard.TEXT.pack(b"%b %b" % (connection.client().encode(), request.line))
+            connection.client_text = request, text
+        self.memory[self.text] = text
+        self.sinces[self.since_index] = time.monotonic()
+        self.memory[self.at] = IN_APP
         try:
             return act(*arguments)
         finally:
-            self.memory[self.at] = self.rest
-
-    def lapse(self) -> None:
-        """Leave the place to another: where the call writes its end, nobody reads."""
-        self.memory[self.at] = self.rest
-        self.memory, self.lapsed = bytearray(self.at + 1), True
+            self.memory[self.at] = self.idle_state
 
 
-# ---- listener: addresses and sockets ----------------------------------------------------------
+# ---- listeners: addresses and sockets ---------------------------------------------------------
 
-
-BIND = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]/]*)):([0-9]{1,5})")
-ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # an address that this machine does not have
-# A client that left before it was accepted, or was taken by another.
-SKIPPED = (errno.ECONNABORTED, errno.EINTR, errno.EPROTO, errno.EAGAIN, errno.EWOULDBLOCK)
-LACKS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # what passes
+BIND = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[^\]\s]+)?)\]|([^:\[\]/]*)):([0-9]{1,5})")
+UNAVAILABLE_ERRNOS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # an address that this machine does not have
 
 
 class Listener:
-    """A listening socket, the names of it and of its server, and the requests that came before."""
+    """A listening socket, its names, and the requests that came by it before."""
 
     def __init__(self, sock: socket.socket, bind: str, name: str = "", file: Any = None) -> None:
-        """`bind` is what asked for it, `name` the server's, `file` the identity of a file that is ours."""
+        """`bind` is what asked for it, `name` the server's, `file` the identity of a socket file of ours."""
         sock.setblocking(False)
-        # Connections inherit these. Without the second a slow reader's socket takes megabytes at once, then
-        # nothing for minutes.
+        # Connections inherit these. Without the second one the socket of a slow reader takes megabytes at
+        # once, then nothing for minutes.
         for option, value in (("TCP_NODELAY", 1), ("TCP_NOTSENT_LOWAT", Limits.unsent_bytes)):
             try:
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-            except (AttributeError, OSError):  # not everywhere, and not of AF_UNIX
+            except (AttributeError, OSError):  # not on each system, and not of AF_UNIX
                 pass
         self.sock = sock
         self.bind = bind
-        self.name = name
         self.file = file
-        self.path = bind[len("unix:") :]
         address = sock.getsockname()
         self.unix = sock.family not in (socket.AF_INET, socket.AF_INET6)
         self.where = f"unix:{address}" if self.unix else f"port {address[1]}"
         name = name or socket.gethostname()
         port = "80" if self.unix else str(address[1])
         self.environ = {"SERVER_NAME": f"[{name}]" if ":" in name else name, "SERVER_PORT": port}
-        # By their heads, which came twice: of those who are not trusted, of those who are.
-        self.requests: Tuple[Dict[bytes, Request], Dict[bytes, Request]] = {}, {}
-        self.seen: Set[int] = set()  # hashes of heads
+        # One for clients that are not trusted, one for trusted proxies: they may say more.
+        self.request_caches = RequestCache(), RequestCache()
 
-    def forget(self) -> None:
-        """Remember no request."""
-        for memory in (self.seen, *self.requests):
-            memory.clear()
+    def remove_file(self) -> None:
+        """Remove the socket file, if it is still the one that was made here."""
+        path = self.bind[len("unix:") :]
+        if self.file and identity(path) == self.file:
+            os.unlink(path)
 
-    def remove(self) -> None:
-        """Remove the file of a socket, if it is the one that was made here."""
-        remove_file(self.path, self.file)
+    def shut_down(self) -> None:
+        """End it for every process that has it open, but not for whoever passed it in."""
+        if not self.bind.startswith("fd://"):
+            try:
+                self.sock.shutdown(socket.SHUT_RDWR)
+            except OSError:  # another process was first, or the system cannot
+                pass
+
+    def refuse_new(self) -> None:
+        """Have the kernel drop new SYNs, which their clients repeat, so that none gets in between the last
+        accept and the shutdown (Linux)."""
+        if self.unix or self.bind.startswith("fd://") or not hasattr(socket, "SO_INCOMING_CPU"):
+            return
+        import array
+
+        # Load the byte with the TCP flags (RFC 9293 3.1); where SYN is set drop the segment, else take it.
+        steps = ((0x30, 0, 0, 13), (0x45, 0, 1, 2), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+        code = array.array("B", b"".join(struct.pack("HBBI", *step) for step in steps))
+        program = struct.pack("HP", len(steps), code.buffer_info()[0])
+        try:
+            self.sock.setsockopt(socket.SOL_SOCKET, 26, program)  # SO_ATTACH_FILTER
+        except OSError:
+            pass
 
 
-def identity(path: str) -> Optional[List[int]]:
-    """Return what tells a file from another of its name, None where there is no file."""
+def identity(path: str) -> Optional[Tuple[int, int]]:
+    """Return what tells a file from another one of its name, None where there is no file."""
     try:
         status = os.lstat(path)
-        return [status.st_dev, status.st_ino]
+        return status.st_dev, status.st_ino
     except OSError:
         return None
 
 
-def remove_file(path: str, file: Any) -> None:
-    """Remove the file of a socket, if its identity is this one."""
-    if file and identity(path) == file:
-        os.unlink(path)
-
-
 def listen(bind: str, backlog: int) -> List[Listener]:
-    """Return listeners for what --bind names: HOST:PORT on every address, all on the same port; unix:PATH;
-    fd://N, which somebody else opened. Raises UsageError."""
+    """Return listeners for a --bind: HOST:PORT on each address, all on the same port; unix:PATH; fd://N, a
+    socket that is open already. Raises ConfigError."""
     try:
         if re.match("unix:.", bind):
             return [Listener(bind_unix(bind[5:], backlog), bind, "", identity(bind[5:]))]
         if re.fullmatch("fd://[0-9]{1,9}", bind):
-            return [Listener(adopt(int(bind[5:])), bind)]
+            return [Listener(inherited_socket(int(bind[5:])), bind)]
         match = BIND.fullmatch(bind)
         if not match or int(match[3]) > 65535:
-            raise UsageError(f"not HOST:PORT, :PORT, [IPV6]:PORT, unix:PATH or fd://N: {bind}")
+            raise ConfigError(f"not HOST:PORT, :PORT, [IPV6]:PORT, unix:PATH or fd://N: {bind}")
         host, port = match[1] or match[2], int(match[3])
         names = ("127.0.0.1", "::1") if host == "localhost" else (host or None,)
         resolve, kind = socket.getaddrinfo, socket.SOCK_STREAM
@@ -1760,18 +1849,18 @@ def listen(bind: str, backlog: int) -> List[Listener]:
         return [Listener(sock, bind, host) for sock in bind_all(found, port, backlog)]
     except (OSError, UnicodeError) as error:
         reason = str(getattr(error, "strerror", None) or error).split(" (")[0]
-        raise UsageError(f"cannot listen on {bind}: {reason}") from None
+        raise ConfigError(f"cannot listen on {bind}: {reason}") from None
 
 
 def bind_unix(path: str, backlog: int) -> socket.socket:
-    """Return a listening socket with a file, in place of one where nobody listens. Raises OSError."""
+    """Return a socket that listens on a file, in place of one that no process listens on. Raises OSError."""
     sock = socket.socket(socket.AF_UNIX)
     try:
         try:
             sock.bind(path)
         except OSError as error:
             with socket.socket(socket.AF_UNIX) as client:
-                client.setblocking(False)  # a full queue is a living server's
+                client.setblocking(False)  # a full backlog is that of a living server
                 if error.errno != errno.EADDRINUSE or client.connect_ex(path) != errno.ECONNREFUSED:
                     raise
             if not stat.S_ISSOCK(os.lstat(path).st_mode):
@@ -1785,23 +1874,14 @@ def bind_unix(path: str, backlog: int) -> socket.socket:
         raise
 
 
-def adopt(descriptor: int) -> socket.socket:
+def inherited_socket(descriptor: int) -> socket.socket:
     """Return the listening socket that this descriptor is. Raises OSError."""
     os.set_inheritable(descriptor, False)
     sock = socket.socket(fileno=descriptor)
     if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         sock.detach()
-        raise OSError(errno.EINVAL, "this is no listening socket")
+        raise OSError(errno.EINVAL, "not a listening socket")
     return sock
-
-
-def binds_of(environ: Any) -> List[str]:
-    """Return where to listen unless told: what the service manager has opened (sd_listen_fds(3)), a port by
-    which a platform asks, or the article's."""
-    count = environ.get("LISTEN_FDS", "")
-    if environ.get("LISTEN_PID") == str(os.getpid()) and re.fullmatch("[1-9][0-9]{0,3}", count):
-        return [f"fd://{3 + number}" for number in range(int(count))]
-    return [f"0.0.0.0:{environ['PORT']}" if environ.get("PORT") else "localhost:8888"]
 
 
 def bind_all(found: List[Tuple[Any, Any]], port: int, backlog: int, tries: int = 20) -> List[socket.socket]:
@@ -1809,15 +1889,15 @@ def bind_all(found: List[Tuple[Any, Any]], port: int, backlog: int, tries: int =
     socks: List[socket.socket] = []
     try:
         for family, (host, _, *scope) in found:
-            one = socks[0].getsockname()[1] if socks else port
+            same = socks[0].getsockname()[1] if socks else port
             try:
-                socks.append(socket.create_server((host, one, *scope), family=family, backlog=backlog))
+                socks.append(socket.create_server((host, same, *scope), family=family, backlog=backlog))
             except OSError as error:
-                if error.errno not in ABSENT or len(found) == 1:
+                if error.errno not in UNAVAILABLE_ERRNOS or len(found) == 1:
                     raise
-                absent = error
+                unavailable = error
         if not socks:
-            raise absent
+            raise unavailable
         return socks
     except OSError as error:
         for sock in socks:
@@ -1827,1651 +1907,1946 @@ def bind_all(found: List[Tuple[Any, Any]], port: int, backlog: int, tries: int =
         raise
 
 
-GOING, PARTING = 1, 2  # the scoreboard's first byte
+# ---- accepting: from the listeners, while there is capacity -----------------------------------
+
+# The client has left already, or another process has taken the connection.
+TRANSIENT_ERRNOS = (errno.ECONNABORTED, errno.EINTR, errno.EPROTO)
+NOTHING_WAITS = (errno.EAGAIN, errno.EWOULDBLOCK)
+RESOURCE_ERRNOS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # may be had again in a moment
 
 
 class Acceptor:
-    """Accepts connections for those who serve them. Nobody is lost: who cannot be served now stays in
-    the kernel's queue, or is one of those that were accepted already."""
+    """Accepts connections for a ForkServer or a Worker. No connection is dropped: what is over capacity stays
+    in the backlog, and what was accepted and cannot be started is held until it can."""
 
-    alone = False  # no other process accepts from the listeners
+    AT_ONCE = 8  # connections between two looks at everything else
 
-    def __init__(self, site: Site, listeners: List[Listener], loop: Loop) -> None:
-        self.site = site
-        self.limits = site.limits
-        self.listeners = listeners
+    def __init__(
+        self,
+        loop: Loop,
+        listeners: List[Listener],
+        limits: Limits,
+        start: Callable[[Listener, socket.socket, Any], None],
+        capacity_error: Callable[[], str],
+        set_full: Callable[[bool], bool],
+        is_overloaded: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`start` serves a connection, and raises OSError where the system refuses; `capacity_error` returns
+        why there is no capacity, or ""; `set_full(True)` evicts for a connection that waits, and returns
+        whether there is room at once; `is_overloaded` says that other processes should accept instead."""
         self.loop = loop
-        self.accepted: List[Tuple[Listener, socket.socket, Any]] = []  # and not served yet
-        self.told: List[str] = []
-        self.parting = 0  # GOING where connections close, PARTING after their next response
-        self.closed = False
-        self.rest: List[Listener] = []  # of those that are closed, where some still wait in the queue
+        self.listeners = listeners.copy()
+        self.limits = limits
+        self.start, self.capacity_error, self.set_full = start, capacity_error, set_full
+        self.is_overloaded = is_overloaded
+        self.held: List[Tuple[Listener, socket.socket, Any]] = []
+        self.full = False
+        self.leaves_out = False  # of the loop, for others to accept
+        self.draining = False
+        self.logged: Set[str] = set()
 
-    def hindrance(self) -> str:
-        """Return why nobody more can be served now, "" when somebody can."""
-        return ""
-
-    def admit(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
-        """Serve a connection. Raises OSError where the system refuses."""
-        raise NotImplementedError
-
-    def dismiss(self) -> bool:
-        """Ask those to go who keep others waiting; return whether somebody went at once."""
-        raise NotImplementedError
-
-    def listen(self, _ready: bool = False) -> None:
-        """Go on: with the connection that was accepted, then with those that come."""
-        if self.serve() and not self.closed:
+    def resume(self) -> None:
+        """Go on with what is held, then with what waits."""
+        self.loop.timers.pop("accept", None)
+        self.leaves_out = False
+        if self.draining:
+            self.drain_backlog()
+        elif self.start_held():
             for listener in self.listeners:
-                self.loop.on(listener.sock.fileno(), READ, functools.partial(self.welcome, listener))
+                self.loop.watch(listener.sock.fileno(), functools.partial(self.on_readable, listener))
 
-    def pause(self, timeout: float, then: Optional[Resume] = None) -> None:
-        """Leave the listeners out for so many seconds, or until told to listen."""
-        for listener in () if self.closed else self.listeners:
-            self.loop.on(listener.sock.fileno(), NOTHING, self.listen)
-        self.loop.on(self, NOTHING, then or self.listen, time.monotonic() + timeout)
+    def pause(self, timeout_s: float, then: Optional[Callable[[], None]] = None) -> None:
+        """Leave the listeners out of the loop for a while."""
+        for listener in self.listeners:
+            self.loop.forget(listener.sock.fileno())
+        self.loop.call_at("accept", time.monotonic() + timeout_s, then or self.resume)
 
-    def welcome(self, listener: Listener, _ready: bool) -> None:
-        """Heed that connections wait."""
-        self.accept(listener)
+    def on_readable(self, listener: Listener) -> None:
+        """Accept what waits, unless other processes should."""
+        for count in range(self.AT_ONCE):
+            if self.is_overloaded():
+                self.leaves_out = True
+                self.pause(self.limits.accept_pause_s, self.accept_anyway)
+                return
+            if not self.accept(listener, waits=not count):
+                return
 
-    def accept(self, listener: Listener, waits: bool = True) -> bool:
-        """Accept one connection; return whether it is served. Where there is no room, have others give way
-        if somebody `waits` for sure: for want of descriptors accept fails with nobody there, too."""
-        hindrance = self.hindrance()
-        if hindrance:
-            if waits:
-                self.make_room(hindrance)
-            return False
+    def accept_anyway(self) -> None:
+        """Accept one connection that the others have left."""
+        for listener in self.listeners:
+            if self.accept(listener, waits=False):
+                break
+        if self.leaves_out:
+            self.resume()
+
+    def accept(self, listener: Listener, waits: bool) -> bool:
+        """Accept one connection; return whether it is started. Without capacity evict another one, but only
+        if a connection `waits` for certain: for want of descriptors accept fails with an empty backlog too."""
+        error = self.capacity_error()
         try:
-            sock, peer = listener.sock.accept()
-        except OSError as error:
-            if error.errno in SKIPPED:
-                self.site.leaving[0] = self.parting  # who waited has left
-            elif error.errno == errno.EINVAL:  # another worker has closed it for all
-                self.pause(self.limits.moment_s)
-            elif waits:
-                self.make_room(f"accept: {error.strerror}: see ulimit -n, and the limits of the system")
-            return False
-        if not peer and not listener.unix:  # BSD's way to say that the client has left
-            sock.close()
-            return True
-        self.accepted.append((listener, sock, peer))
-        return self.serve()
+            if not error:
+                sock, peer = listener.sock.accept()
+                if not peer and not listener.unix:  # BSD's way to say that the client has left
+                    sock.close()
+                    return True
+                self.held.append((listener, sock, peer))
+                return self.start_held()
+        except OSError as failure:
+            if failure.errno in RESOURCE_ERRNOS:
+                error = f"accept: {failure.strerror}: see ulimit -n, and the limits of the system"
+            elif failure.errno in NOTHING_WAITS:
+                self.end_full()  # another process has taken what waited
+            elif failure.errno not in TRANSIENT_ERRNOS:  # EINVAL: another process has shut it down
+                self.pause(self.limits.retry_delay_s)
+        if error and waits:
+            self.on_full(error)
+        return False
 
-    def serve(self) -> bool:
-        """Serve the connections that were accepted; return whether that could be."""
-        while self.accepted:
-            reason = self.hindrance()
+    def start_held(self) -> bool:
+        """Start the connections that are held; return whether none is left."""
+        while self.held:
+            error = self.capacity_error()
             try:
-                if not reason:
-                    self.admit(*self.accepted[0])
-            except OSError as error:
-                reason = f"fork: {error.strerror}: see ulimit -u, and the limits of the system"
-            if reason:
-                self.make_room(reason)
+                if not error:
+                    self.start(*self.held[0])
+            except OSError as failure:
+                error = f"fork: {failure.strerror}: see ulimit -u, and the limits of the system"
+            if error:
+                self.on_full(error)
                 return False
-            del self.accepted[0]
-            self.site.leaving[0] = self.parting
+            del self.held[0]
+            self.end_full()
         return True
 
-    def make_room(self, reason: str) -> None:
-        """Nobody more can be served now: ask those to go who keep others waiting, and wait."""
-        if reason not in self.told:
-            self.told.append(reason)
-            say(reason)
-        self.site.leaving[0] = 1  # before the look: who goes idle from now on sees it
-        # What the system refused, it does not say when it can grant; children do not say what they wait for.
-        self.pause(0.0 if self.dismiss() else self.limits.moment_s)
+    def on_full(self, error: str) -> None:
+        """A connection waits that cannot be started: evict another one, and try again in a moment, or as soon
+        as resume() is called. The system does not say when it has what it refused."""
+        if error not in self.logged:
+            self.logged.add(error)
+            log("warning", error)
+        self.full = True
+        self.pause(0.0 if self.set_full(True) else self.limits.retry_delay_s)
 
-    def part_soon(self) -> None:
-        """Close each connection after its next response, and accept further ones."""
-        self.site.leaving[0] = self.parting = PARTING
+    def end_full(self) -> None:
+        """No connection waits, or there is capacity for it."""
+        if self.full:
+            self.full = False
+            self.set_full(False)
 
-    def close(self, take: bool = True) -> None:
-        """Accept no more but, where nobody else does, those who wait in the kernel's queue."""
-        self.closed = True
-        self.site.leaving[0] = self.parting = GOING
-        self.rest = [*self.listeners]
-        for listener in self.rest:
+    def retire(self) -> None:
+        """Leave the listeners to others. What is held is still started."""
+        for listener in self.listeners:
             self.loop.forget(listener.sock.fileno())
-        self.take_rest(self.limits.backlog if take else 0)
-
-    def take_rest(self, most: int, _ready: bool = False) -> None:
-        """Accept those who wait in the queue, at most so many, and close it when there are no more."""
-        for listener in [*self.rest]:
-            try:
-                for _ in range(most):
-                    self.accepted.append((listener, *listener.sock.accept()))
-            except OSError as error:
-                if error.errno in LACKS:  # until some of the others have ended
-                    then = functools.partial(self.take_rest, most)
-                    self.loop.on("rest", NOTHING, then, time.monotonic() + self.limits.moment_s)
-                    continue
-            self.rest.remove(listener)
-            if (self.alone or most) and not listener.bind.startswith("fd://"):
-                try:  # a process that has it still would keep clients waiting
-                    listener.sock.shutdown(socket.SHUT_RDWR)
-                except OSError:  # not everywhere
-                    pass
             listener.sock.close()
-        self.serve()
+        self.listeners.clear()
+
+    def drain(self) -> None:
+        """Accept all that wait, shut the listeners down for every process, then start what is held."""
+        self.draining = True
+        for listener in self.listeners:
+            self.loop.forget(listener.sock.fileno())
+            listener.refuse_new()
+        self.drain_backlog()
+
+    def drain_backlog(self) -> None:
+        """Empty the backlog, without starting anything between: a client that is told to close connects
+        again as fast as a process forks, and that would never end."""
+        for listener in self.listeners.copy():
+            failure = 0
+            while failure not in (*NOTHING_WAITS, *RESOURCE_ERRNOS, errno.EINVAL):
+                try:
+                    self.held.append((listener, *listener.sock.accept()))
+                except OSError as error:
+                    failure = error.errno or 0
+            if failure in RESOURCE_ERRNOS:  # some of the others have to end first
+                self.loop.call_at("accept", time.monotonic() + self.limits.retry_delay_s, self.resume)
+                continue
+            self.listeners.remove(listener)
+            listener.shut_down()
+            listener.sock.close()
+        self.start_held()
+
+    def is_done(self) -> bool:
+        """Return whether there is nothing left to accept or to start."""
+        return not (self.listeners or self.held)
+
+    def close(self) -> None:
+        """Close what is the server's here, in a process that is to have none of it."""
+        for listener in self.listeners:
+            listener.sock.close()
+        for _, sock, _ in self.held:
+            sock.close()
 
 
-# ---- hosting: many conversations in one process, in a worker or with --no-fork ----------------
+# ---- worker: many connections on an event loop ------------------------------------------------
 
 
-class Overtime(BaseException):
-    """Raised by a signal in an application that runs for longer than --timeout allows."""
+class Task(Handle):
+    """Runs the conversation of one connection in a Worker."""
 
+    __slots__ = ("closed", "connection", "state", "steps", "thread", "worker")
 
-class Guest(Wait):
-    """A connection among others: its conversation, and the thread that its request has."""
-
-    __slots__ = ("connection", "gone", "host", "state", "steps", "thread")
-
-    def __init__(self, host: Host, connection: Connection) -> None:
+    def __init__(self, worker: Worker, connection: Connection) -> None:
         super().__init__(connection.sock.fileno())
-        self.host = host
+        self.worker = worker
         self.connection = connection
-        self.thread: Any = None
-        self.gone = False  # the connection is closed, and the application to hear of it
-        self.state = SILENT
-        self.steps = converse(connection)
+        self.thread: Optional[PoolThread] = None  # that the request has
+        self.closed = False  # the connection is; the application may still have to be called
+        self.state = FIRST_BYTE
+        self.steps = serve_connection(connection)
 
-    def resume(self, ready: Any, error: Optional[BaseException] = None) -> None:
+    def resume(self, value: Any, error: Optional[BaseException] = None) -> None:
         """Go on until the conversation waits again, or has ended."""
-        host = self.host
+        worker = self.worker
         try:
-            event = self.steps.send(ready) if error is None else self.steps.throw(error)
-            while self.gone and event[0] != CALL:
-                event = self.steps.throw(ClientGone())
-        except (StopIteration, ClientGone):  # the latter where it had ended before
-            host.part(self)
-            return
-        self.state, timeout = event
-        if self.state == CALL:
-            host.pool.submit(self, timeout)
-        else:
-            if host.cutting and self.state <= SILENT:
-                timeout = min(timeout, Limits.likely_s)
-            events = self.connection.wants or (WRITE if self.state == WRITING else READ)
-            host.loop.wait(self, events, time.monotonic() + timeout)
+            event = self.steps.send(value) if error is None else self.steps.throw(error)
+            while self.closed and event[0] != IN_APP:
+                event = self.steps.throw(ClientDisconnected())
+            self.state, what = event
+            if self.state < IN_APP:
+                if self.state <= FIRST_BYTE and worker.draining:
+                    what = min(what, Limits.eviction_grace_s)
+                events = self.connection.tls_event or (WRITABLE if self.state == WRITE else READABLE)
+                worker.loop.wait(self, events, time.monotonic() + what)
+            elif self.state == TURN:
+                worker.loop.take_turn(self)
+            else:
+                worker.submit(self, what)
+        except (StopIteration, ClientDisconnected):  # the latter where it had ended before
+            worker.close_connection(self)
+        except Exception as failure:  # the last resort: no connection ends the loop that serves the others
+            log_exception(self.connection.head or b"", failure)
+            worker.close_connection(self)
 
 
 def most_connections() -> int:
     """Return how many connections this process may have, with some descriptors left to the application."""
     try:
-        import resource  # not everywhere
+        import resource  # not on each system
     except ImportError:
         return 512
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(soft - 48, soft // 2) if 0 < soft < Limits.connections else Limits.connections
 
 
-class Host(Acceptor):
-    """Serves its connections on a loop, next to each other. One of several leaves new connections to
-    those who have fewer."""
+class Worker:
+    """Serves many connections on an event loop: one of a PreforkServer's, or a whole server by itself."""
 
-    SLACK = 4  # connections more than another has, and an eighth
-    BREAK_S = 0.005  # the listeners are left out so long, lest another have to wait for long
-    MOST_AT_ONCE = 64  # connections accepted, between which nobody else is served
+    # With fewer connections by so many, another worker is left the new ones.
+    SLACK = 4
 
-    def __init__(self, site: Site, listeners: List[Listener], loop: Loop, at: int = 0) -> None:
-        super().__init__(site, listeners, loop)
-        self.pid = os.getpid()
-        self.at = at or Scoreboard.SLOT_BYTES
+    def __init__(self, context: ServerContext, listeners: List[Listener], at: int, threads: int = 1) -> None:
+        self.context = context
+        self.limits = context.limits
+        self.board = context.board
+        self.loop = Loop()
+        self.at = at  # its first slot
+        self.slot = Slot(self.board, at)
+        self.pool = ThreadPool(self, threads) if threads > 1 else None
         self.load = 0  # connections
         self.most = most_connections()
-        self.loads: Any = None  # of all workers, where there are others
-        self.batch = 1  # connections that are accepted at once
-        self.grant = 1  # after a break
-        self.least = 0.0  # connections that another had before it
-        self.cutting = False  # who is idle goes soon
-        self.slot = Slot(site.board, self.at)
-        self.pool: Any = None
+        self.others: List[int] = []  # the slots of other workers
+        self.draining = False
+        self.acceptor = Acceptor(
+            self.loop, listeners, self.limits, self.start_connection, self.capacity_error, self.set_full,
+            self.is_overloaded,
+        )  # fmt: skip
+        self.after_close: Callable[[], None] = self.end_if_done
 
-    def hindrance(self) -> str:
-        """Return why nobody more can be served now, "" when somebody can."""
-        most = self.most
-        return "" if self.load < most else f"all {most} connections are taken: ulimit -n allows more"
+    def tasks(self) -> List[Task]:
+        """Return those of all connections."""
+        return [handle for handle in self.loop.handles.values() if isinstance(handle, Task)]
 
-    def let_go(self) -> None:
-        """Close what is the server's, in a process that the application has forked: there it would keep the
-        port taken, and clients from seeing the end of their connections."""
-        for guest in self.loop.waits.values():
-            if isinstance(guest, Guest):
-                os.close(guest.connection.sock.detach())
-        for listener in self.listeners:
-            listener.sock.close()
-        self.loop.close()
-
-    def start_threads(self, count: int) -> None:
-        """Have the application called by so many threads."""
-        self.pool = Pool(self, count)
-
-    def weigh(self, more: int) -> None:
-        """Count a connection more or less, where other workers see it."""
-        self.load += more
-        if self.loads:
-            self.site.board.weigh(self.at, self.weight())
-
-    def weight(self) -> int:
-        """Return how many connections others see here: most where no thread is free."""
-        return Scoreboard.NOBODY - 1 if self.is_full() else self.load
-
-    def is_full(self) -> bool:
-        """Return whether no thread is free to call the application."""
-        return bool(self.pool) and not self.pool.turns
-
-    def welcome(self, listener: Listener, _ready: bool) -> None:
-        """Accept connections, while no other worker has fewer: one, and each time in a row that all were
-        there twice as many, lest those who wait be let in one by one between the requests of a thousand."""
-        for count in range(self.batch):
-            least = min(self.loads) if self.loads else NEVER
-            if self.weight() > least + least // 8 + self.SLACK:
-                if least != self.least:  # the others are alive
-                    self.grant = 1
-                self.least = least
-                self.pause(self.BREAK_S, self.end_break)
-                return
-            if not self.accept(listener, waits=not count):
-                self.batch = 1
-                return
-        self.batch = min(2 * self.batch, self.MOST_AT_ONCE)
-
-    def end_break(self, _ready: bool = False) -> None:
-        """Accept who still waits, whoever has fewer: one, and each time that the others took nobody meanwhile
-        twice as many."""
-        self.listen()
-        left = 0 if self.closed or self.is_full() else self.grant
-        for listener in self.listeners:
-            while left and self.accept(listener, waits=False):
-                left -= 1
-        self.grant = 1 if left else min(2 * self.grant, self.MOST_AT_ONCE)
-
-    def admit(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
-        """Serve the connection among the others."""
+    def start_connection(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
+        """Serve a connection among the others."""
         sock.setblocking(False)
-        connection = Connection(sock, peer, listener, self.site)
-        guest = self.loop.waits[sock.fileno()] = Guest(self, connection)
+        connection = Connection(sock, peer, listener, self.context)
+        task = self.loop.handles[sock.fileno()] = Task(self, connection)
         if self.pool:
-            connection.release = functools.partial(self.pool.release, guest)
+            connection.release = functools.partial(self.pool.release, task)
         else:
             connection.call = self.slot.call
-        self.weigh(1)
-        guest.resume(None)
+        self.load += 1
+        self.publish_load()
+        task.resume(None)
 
-    def part(self, guest: Guest) -> None:
-        """Close a connection whose conversation has ended, or is given up."""
-        if not guest.gone:
-            guest.gone = True
-            self.loop.forget(guest.key)
-            guest.connection.sock.close()
-            self.weigh(-1)
-            self.finish()
+    def close_connection(self, task: Task) -> None:
+        """Close a connection, whose conversation has ended or is abandoned."""
+        if task.closed:
+            return
+        task.closed = True
+        try:
+            self.loop.forget(task.key)
+        except OSError:  # it was closed already
+            pass
+        task.connection.sock.close()
+        self.load -= 1
+        self.publish_load()
+        if self.acceptor.leaves_out and not self.is_overloaded():
+            self.acceptor.resume()
+        self.after_close()
 
-    def dismiss(self, states: Sequence[int] = range(CALL), threads: bool = False) -> bool:
-        """Ask a share of those to go who keep others waiting, or keep a thread, least progress first."""
-        now, able = time.monotonic(), []
-        for guest in self.loop.waits.values():
-            if isinstance(guest, Guest) and guest.state in states and (guest.thread or not threads):
-                able.append((guest.state, expendable(self.limits, guest.state, guest.deadline), guest))
-        able = sorted((one for one in able if one[1] <= now), key=lambda one: one[:2])
-        for _, _, guest in able[: math.ceil(self.limits.share * len(able))]:
-            if guest.state in states and not guest.gone:  # the end of another may have changed that
-                guest.resume(False)
-        return bool(able)
+    def submit(self, task: Task, act: Callable[[], Any]) -> None:
+        """Have a thread call into the application."""
+        assert self.pool
+        self.loop.wait(task, NO_EVENTS, NEVER)
+        self.pool.submit(task, act)
 
-    def leave(self, at_once: bool) -> None:
-        """Accept no more, and be done when the last connection is: at once for those who are idle, or with
-        their next request."""
-        self.loads = None
-        self.site.board.weigh(self.at, Scoreboard.NOBODY)
-        self.cutting = self.cutting or at_once
-        if not self.closed:
-            self.close(take=at_once)
-        soon = time.monotonic() + Limits.likely_s  # a request may be on its way
-        for guest in self.loop.waits.values():
-            if self.cutting and isinstance(guest, Guest) and guest.state <= SILENT:
-                self.loop.wait(guest, READ, soon)
-        self.finish()
+    # Balance: workers share the listeners, and each accepts for itself. One that is stuck in a call accepts
+    # nothing, and the others do; one with more connections than another leaves new ones out until its load is
+    # back, or for accept_pause_s, and then accepts one in any case.
 
-    def descriptors(self) -> List[int]:
-        """Return what is left open at the end."""
-        return []
+    def publish_load(self) -> None:
+        """Show the other workers how many connections this one has; with no thread free, it is not to be
+        given any."""
+        busy = self.draining or (self.pool and self.pool.is_busy())
+        self.board.loads[self.at // 4 + 1] = NOT_ACCEPTING if busy else self.load
 
-    def is_done(self) -> bool:
-        """Return whether the drain is complete."""
-        return self.closed and not (self.load or self.accepted or self.rest)
+    def is_overloaded(self) -> bool:
+        """Return whether another worker that could accept has fewer connections."""
+        load = self.board.loads[self.at // 4 + 1] - self.SLACK
+        stuck = time.monotonic() - self.limits.stuck_call_s
+        for at in self.others:
+            state, other, since, _ = self.board.read(at)
+            if other < load and not (self.pool is None and state == IN_APP and since < stuck):
+                return True
+        return False
 
-    def finish(self) -> None:
-        """Leave the loop when there is nothing left to do."""
-        if self.is_done():
+    # Capacity and eviction.
+
+    def capacity_error(self) -> str:
+        """Return why there is no capacity, "" when there is."""
+        most = self.most
+        return "" if self.load < most else f"all {most} connections are in use: ulimit -n allows more"
+
+    def set_full(self, full: bool) -> bool:
+        """Have connections close after their responses while others wait, and evict one now; return whether
+        there was one."""
+        self.context.closing = full or not self.acceptor.listeners
+        return full and self.evict(self.tasks())
+
+    def evict(self, tasks: List[Task]) -> bool:
+        """Close one of these connections: an idle one, or one that is behind for longer than the grace, and
+        has made the least progress; return whether there was one."""
+        now = time.monotonic()
+        evictable = [
+            task for task in tasks
+            if task.state < IN_APP and (task.state == KEEP_ALIVE or grace_left(self.limits, task.state, task.deadline - now) <= 0)
+        ]  # fmt: skip
+        if evictable:
+            min(evictable, key=lambda task: (task.state, task.deadline)).resume(False)
+        return bool(evictable)
+
+    # The end.
+
+    def retire(self) -> None:
+        """Leave new connections to others, close each one after its next response or when it was idle for
+        too long, and end with the last."""
+        self.context.closing = True
+        self.acceptor.retire()
+        self.publish_load()
+        self.end_if_done()
+
+    def drain(self) -> None:
+        """Accept what waits in the backlog, close the listeners for all, close idle connections, and end with
+        the last response."""
+        if not self.draining:
+            self.context.closing = self.draining = True
+            self.publish_load()
+            soon = time.monotonic() + self.limits.eviction_grace_s  # a request may be on its way
+            for task in self.tasks():
+                if task.state <= FIRST_BYTE:
+                    self.loop.wait(task, task.events, min(task.deadline, soon))
+            self.acceptor.drain()
+            self.end_if_done()
+
+    def abandon_overdue(self) -> None:
+        """Reset the connections whose calls exceed --timeout; their threads cannot be ended."""
+        for thread in self.pool.threads if self.pool else ():
+            state, _, since, _ = self.board.read(thread.slot.at)
+            if thread.task and state == IN_APP and time.monotonic() - since >= self.limits.timeout_s:
+                thread.task.connection.set_reset(True)
+                self.close_connection(thread.task)
+
+    def end_if_done(self) -> None:
+        """Leave the loop when the last connection is closed, and no more can come."""
+        if not self.load and self.acceptor.is_done():
             self.loop.running = False
 
-    def heed_signal(self) -> None:
-        """End calls that take longer than --timeout allows, and have the worker replaced."""
-        if self.pool:
-            self.pool.late = True
-            os.write(self.pool.wake[1], b".")
-        elif self.is_late(self.slot):
-            self.site.spent()
-            raise Overtime(f"for {self.limits.timeout_s:.15g} seconds")
-
-    def is_late(self, slot: Slot) -> bool:
-        """Return whether the call that has this slot takes too long."""
-        state, since, _ = self.site.board.read(slot.at)
-        return state == CALL and 0 < self.limits.timeout_s <= time.monotonic() - since
+    def close_after_fork(self) -> None:
+        """Close everything of the server's, in a process that the application has forked: there it would keep
+        the port in use, and clients from seeing the end of their connections."""
+        for task in self.tasks():
+            if not task.closed:
+                os.close(task.connection.sock.detach())
+        self.acceptor.close()
+        self.loop.close()
 
 
-class Pool:
-    """Threads that call the application for the conversations of one loop, so many at once. A request
-    keeps its thread, which serves no other, until its calls are over; while it waits for its client,
-    another thread may take its turn."""
+# ---- threads: of a worker, to call the application --------------------------------------------
 
-    MOST_THREADS = 1024  # of which most wait for the clients of their requests, with 20 kB each
 
-    def __init__(self, host: Host, count: int) -> None:
+class PoolThread:
+    """A thread, the queue of calls for it, and the task whose request it serves."""
+
+    def __init__(self, pool: ThreadPool, slot: Slot) -> None:
+        self.slot = slot
+        self.calls = pool.make_queue()
+        self.task: Optional[Task] = None
+        pool.make_thread(target=pool.run_thread, args=(self,), daemon=True).start()
+
+
+class ThreadPool:
+    """Threads that call the application. A request keeps its thread until its calls are over; further
+    requests wait."""
+
+    def __init__(self, worker: Worker, count: int) -> None:
         import collections
         import queue
         import threading
 
-        self.make_inbox, self.make_thread = queue.SimpleQueue, threading.Thread
-        self.host = host
-        self.board = host.site.board
-        self.count = count
-        self.waiting: Any = collections.deque()  # calls that wait for their turn, or for a thread
-        self.done: Any = collections.deque()  # what calls have returned, and what they have raised
-        self.turns = [Slot(self.board, host.at + n * Scoreboard.SLOT_BYTES) for n in range(count)]
-        self.calls: Dict[Slot, Guest] = {}
-        self.idle: List[Any] = []  # the inboxes of threads
-        self.threads = 0
-        self.short = False  # of threads
-        self.late = False  # calls are to be looked through for those that take too long
-        self.wake = os.pipe()
-        for end in self.wake:
-            os.set_blocking(end, False)
-        host.loop.on(self.wake[0], READ, self.go_on)
+        self.make_queue, self.make_thread = queue.SimpleQueue, threading.Thread
+        self.worker = worker
+        slot_bytes = Scoreboard.SLOT_BYTES
+        self.slots = [Slot(worker.board, worker.at + n * slot_bytes) for n in reversed(range(count))]  # unused ones
+        self.threads: List[PoolThread] = []
+        self.idle: List[PoolThread] = []
+        self.waiting: Any = collections.deque()  # tasks without a thread, and their calls
+        self.done: Any = collections.deque()  # threads, what their calls returned, what they raised
+        self.reader, self.writer = wake_up_pipe()
+        worker.loop.watch(self.reader, self.on_done)
 
-    def submit(self, guest: Guest, act: Callable[[], Any]) -> None:
-        """Have the thread of a request call `act` as soon as it is its turn."""
-        self.host.loop.wait(guest, NOTHING, NEVER)
-        self.waiting.append((guest, act))
-        self.take_turns()
+    def is_busy(self) -> bool:
+        """Return whether no thread is free."""
+        return not (self.idle or self.slots)
 
-    def take_turns(self) -> None:
-        """Begin calls, as many as may run at once."""
-        for _ in range(len(self.waiting) if self.turns else 0):
-            guest, act = self.waiting.popleft()
-            guest.thread = guest.thread or self.find_thread()
-            if not guest.thread:
-                self.waiting.append((guest, act))  # behind those who have one
-                continue
-            slot = self.turns.pop()
-            self.calls[slot] = guest
-            guest.thread.put((slot, guest.connection, act))
-            if not self.turns:
+    def submit(self, task: Task, act: Callable[[], Any]) -> None:
+        """Have the thread of the task's request call `act`, or the next one that is free."""
+        if task.thread:
+            task.thread.calls.put((task.connection, act))
+        else:
+            self.waiting.append((task, act))
+            self.start_waiting()
+
+    def start_waiting(self) -> None:
+        """Give free threads to the requests that wait. Where some still wait, see to it that one of the
+        connections that keep a thread is reset if its client reads slower than --min-rate."""
+        while self.waiting and not self.is_busy():
+            try:
+                thread = self.idle.pop() if self.idle else self.start_thread()
+            except RuntimeError:  # the system has no more threads now
                 break
-        self.host.weigh(0)
+            thread.task, act = self.waiting.popleft()
+            thread.task.thread = thread
+            thread.calls.put((thread.task.connection, act))
+        self.worker.publish_load()
+        if self.waiting:
+            self.worker.loop.call_at("threads", time.monotonic() + Limits.retry_delay_s, self.on_pressure)
 
-    def find_thread(self) -> Any:
-        """Return the inbox of an idle thread or of a new one, None where there can be no more."""
-        if self.idle:
-            return self.idle.pop()
-        inbox: Any = self.make_inbox()
-        try:
-            if self.threads < self.MOST_THREADS:
-                self.make_thread(target=self.work, args=(inbox,), daemon=True).start()
-                self.threads += 1
-                return inbox
-        except RuntimeError:  # the system refuses
-            pass
-        if not self.short:
-            self.short = True
-            self.host.loop.on(self, NOTHING, self.find_room, time.monotonic() + self.host.limits.moment_s)
-        return None
+    def start_thread(self) -> PoolThread:
+        """Return a new thread. Raises RuntimeError."""
+        thread = PoolThread(self, self.slots[-1])
+        self.slots.pop()
+        self.threads.append(thread)
+        return thread
 
-    def find_room(self, _ready: bool) -> None:
-        """Ask those to go who keep a thread and others waiting, and go on."""
-        self.short = False
-        self.host.dismiss(threads=True)
-        self.take_turns()
+    def on_pressure(self) -> None:
+        """Requests have waited for a moment."""
+        self.worker.evict([thread.task for thread in self.threads if thread.task])
+        self.start_waiting()
 
-    def release(self, guest: Guest) -> None:
-        """Take the thread of a request whose calls are over."""
-        if guest.thread:
-            if len(self.idle) < self.count:
-                self.idle.append(guest.thread)
-            else:
-                guest.thread.put(None)
-                self.threads -= 1
-            guest.thread = None
+    def release(self, task: Task) -> None:
+        """Free the thread of a request whose calls are over."""
+        thread, task.thread = task.thread, None
+        if thread:
+            thread.task = None
+            self.idle.append(thread)
+            self.start_waiting()
 
-    def work(self, inbox: Any) -> None:
-        """Make calls, in a thread, until told that there are no more."""
-        for slot, connection, act in iter(inbox.get, None):
+    def run_thread(self, thread: PoolThread) -> None:
+        """Make calls, in the thread."""
+        while True:
+            connection, act = thread.calls.get()
             value: Any = None
             failure: Optional[BaseException] = None
             try:
-                value = slot.call(connection, act)
+                value = thread.slot.call(connection, act)
             except GeneratorExit as error:  # thrown as it is, it would close the conversation
                 failure = RuntimeError(repr(error))
             except BaseException as error:
                 failure = error
-            self.done.append((slot, value, failure))
-            del slot, connection, act, value, failure  # an idle thread holds nothing
-            try:
-                os.write(self.wake[1], b".")
-            except BlockingIOError:
-                pass  # full: it wakes
+            self.done.append((thread.task, value, failure))
+            del connection, act, value, failure  # an idle thread holds nothing
+            wake(self.writer)
 
-    def go_on(self, _ready: bool = True) -> None:
+    def on_done(self) -> None:
         """Resume the conversations whose calls have returned."""
-        os.read(self.wake[0], 4096)
+        read_wake_ups(self.reader)
         while self.done:
-            slot, value, failure = self.done.popleft()
-            if not slot.lapsed:
-                self.turns.append(slot)
-            self.calls.pop(slot).resume(value, failure)
-        if self.late:
-            self.late = False
-            for slot, guest in list(self.calls.items()):
-                if not slot.lapsed and self.host.is_late(slot):
-                    self.give_up(slot, guest)
-        self.take_turns()
-
-    def give_up(self, slot: Slot, guest: Guest) -> None:
-        """Close a connection whose call does not return, and have the worker replaced."""
-        slot.lapse()
-        self.turns.append(Slot(self.board, slot.at))
-        self.host.site.spent()
-        guest.connection.reset()
-        self.host.part(guest)
+            task, value, failure = self.done.popleft()
+            task.resume(value, failure)
 
 
-class Server(Host):
-    """A server in the calling thread of any program, without signals or forks, and with the names of what
-    users of wsgiref's call."""
+# ---- library: a server in any thread of any program -------------------------------------------
 
-    def __init__(self, site: Site, listeners: List[Listener]) -> None:
+
+class WSGIServer:
+    """A server in the thread that calls serve_forever(), without signals and processes, and with the names of
+    what users of wsgiref's server call."""
+
+    def __init__(self, context: ServerContext, listeners: List[Listener]) -> None:
         import threading
 
-        super().__init__(site, listeners, Loop())
-        self.one = False  # connection to be served
+        context.reraise = ClientDisconnected, KeyboardInterrupt
+        self.worker = Worker(context, listeners, Scoreboard.SLOT_BYTES)
+        self.worker.after_close = lambda: None
+        self.listeners = listeners
         self.socket = listeners[0].sock
         self.server_address = self.socket.getsockname()
         self.server_name = listeners[0].environ["SERVER_NAME"]
         self.server_port = int(listeners[0].environ["SERVER_PORT"])
         self.fileno = self.socket.fileno
-        self.wake = os.pipe()
-        self.begun = False  # to serve, once
-        self.ending = False  # as soon as the loop hears of it
-        self.lock = threading.Lock()
+        self.stop_requested = self.closed = False
         self.stopped = threading.Event()
         self.stopped.set()
-        self.site.through = ClientGone, KeyboardInterrupt
-        os.set_blocking(self.wake[0], False)
-        self.loop.on(self.wake[0], READ, self.stop)
+        self.reader, self.writer = wake_up_pipe()
+        self.worker.loop.watch(self.reader, self.on_wake)
+        close_after_fork(self.worker)
 
-    def stop(self, _ready: bool) -> None:
-        """Leave the loop, when told to."""
-        os.read(self.wake[0], 4096)
-        self.loop.running = not self.ending
+    def on_wake(self) -> None:
+        """Leave the loop if that is asked for."""
+        read_wake_ups(self.reader)
+        self.worker.loop.running = not self.stop_requested
 
-    def finish(self) -> None:
-        """Note the end of a connection."""
-        if self.one:
-            self.loop.running = False
-
-    def serve_forever(self, poll_interval: float = 0.0) -> None:
-        """Serve until shutdown() is called, or not at all where it was."""
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Serve until shutdown() is called, or return at once if it was called before."""
         if self.closed:
             return
-        self.begun = True
         self.stopped.clear()
         try:
-            self.loop.running = not self.ending
-            self.listen()
-            self.loop.run()
+            self.worker.loop.running = not self.stop_requested
+            self.worker.acceptor.resume()
+            self.worker.loop.run()
         finally:
-            self.accepted.clear()  # where an exception has come between
-            with self.lock:
-                self.ending = False
-                self.stopped.set()
+            self.stop_requested = False
+            self.stopped.set()
 
     def shutdown(self) -> None:
-        """Have serve_forever() return, in another thread, and wait until it has; where it has not begun, have
-        it return at once."""
-        with self.lock:
-            if self.closed or (self.begun and self.stopped.is_set()):
-                return
-            self.ending = True
-            os.write(self.wake[1], b".")
-        self.stopped.wait()
+        """Have serve_forever() return, now or when it is called next, and wait while it runs. To be called in
+        another thread."""
+        if not self.closed:
+            self.stop_requested = True
+            wake(self.writer)
+            self.stopped.wait()
 
     def handle_request(self) -> None:
         """Serve one connection, with one request."""
-        self.one = True
-        self.part_soon()
+
+        def end() -> None:
+            self.worker.loop.running = False
+
+        self.worker.after_close, self.worker.context.closing = end, True
         try:
             self.serve_forever()
         finally:
-            self.one = False
-            self.site.leaving[0] = self.parting = 0
+            self.worker.after_close, self.worker.context.closing = (lambda: None), False
 
     def server_close(self) -> None:
-        """Close the listeners, and what is open; serve no more."""
+        """Close the listeners and all connections; serve no more."""
         if self.closed:
             return
-        for guest in [wait for wait in self.loop.waits.values() if isinstance(wait, Guest)]:
-            guest.resume(None, ClientGone())
-        self.close(take=False)
+        self.closed = True
+        for task in self.worker.tasks():
+            task.resume(None, ClientDisconnected())
+        self.worker.acceptor.retire()
         for listener in self.listeners:
-            listener.remove()
-        self.loop.close()
-        for descriptor in self.wake:
-            os.close(descriptor)
+            listener.remove_file()
+        self.worker.loop.close()
+        os.close(self.reader)
+        os.close(self.writer)
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> WSGIServer:
         return self
 
     def __exit__(self, *_: Any) -> None:
         self.server_close()
 
 
-def make_server(host: str, port: int, app: Application) -> Server:
-    """Return a server of `app`, which listens on `host` and `port` (0: any free one). Raises UsageError."""
+def make_server(host: str, port: int, app: Application) -> WSGIServer:
+    """Return a server of `app` that listens on `host` and `port` (0: a free one). Raises ConfigError."""
+    context = ServerContext(Limits(), TrustedProxies(""))
+    context.app = app
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return Server(Site(app, Limits()), listen(bind, Limits.backlog))
+    return WSGIServer(context, listen(bind, Limits.backlog))
 
 
-# ---- children: a process for each connection --------------------------------------------------
+# ---- child: a process for one connection ------------------------------------------------------
 
-LIKELY = struct.pack("@ll", 0, int(Limits.likely_s * 1e6))  # a struct timeval
-
-
-class GiveWay(BaseException):
-    """Raised by a signal in a child that waits for its client, and only there."""
+RECV_TIMEOUT = struct.pack("@ll", 0, int(Limits.recv_timeout_s * 1e6))  # a struct timeval
 
 
 class Child:
-    """Runs one conversation, blocking where it waits, and keeps its slot of the scoreboard."""
+    """Runs one conversation, blocking where it waits. `lifeline` is the end to read of the ForkServer's pipe:
+    one byte in it asks one child to go, its end asks all that are idle."""
 
-    expendable = NEVER  # from when on it may be asked to go
-    asked = False  # to go, and going
-    orphan = False  # the parent is dead
-
-    def __init__(self, parent: Parent, lifeline: int, at: int, connection: Connection) -> None:
-        self.pid = os.getpid()
-        self.parent = parent
+    def __init__(self, lifeline: int, server_pid: int, at: int, connection: Connection) -> None:
         self.lifeline = lifeline
-        self.at = at  # its slot
-        self.board = parent.site.board
-        self.memory = self.board.memory
-        self.site = connection.site
-        self.limits = self.site.limits
+        self.server_pid = server_pid
         self.connection = connection
-        sock = connection.sock
-        self.key = sock.fileno()
-        self.slot = Slot(self.board, at, WRITING)
-        connection.alone, connection.call, connection.block = True, self.call, self.block
+        self.context = connection.context
+        self.limits = connection.limits
+        self.board = self.context.board
+        self.slot = Slot(self.board, at, WRITE)
+        self.evicted = False
+        self.drains = False  # the lifeline has ended
+        self.orphan = False
+        self.key = connection.sock.fileno()
+        connection.may_block, connection.call, connection.block = True, self.call, self.block
         try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, LIKELY)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, LIKELY)
-        except OSError:  # the client has left, or this system's timeval is another
-            sock.setblocking(False)
+            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, RECV_TIMEOUT)
+            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, RECV_TIMEOUT)
+        except OSError:  # the client has left, or this system's timeval is another one
+            connection.sock.setblocking(False)
+
+    def run(self, steps: Steps[Any]) -> None:
+        """Run `steps` to the end."""
+        event = step(steps, None)
+        while event:
+            event = step(steps, event[0] == TURN or self.wait(*event))
 
     def wait(self, state: int, timeout: float) -> bool:
-        """Return True when the socket is ready, False after `timeout` seconds or when told to go."""
-        poll = select.poll()
-        poll.register(self.key, self.connection.wants or (WRITE if state == WRITING else READ))
-        if state <= SILENT and self.site.tls and poll.poll(Limits.likely_s * 1000):  # recv does not wait
+        """Return True when the socket is ready, False after `timeout` seconds or when evicted."""
+        self.board.set_state(self.slot.at, state)
+        idle = state <= FIRST_BYTE
+        if self.evicted and state != WRITE:  # what has arrived by now may complete a request
+            return self.poll(state, 0.0, None) is not None
+        if idle and self.context.tls and self.poll(state, self.limits.recv_timeout_s, None):  # it does not block
             return True
-        if state <= SILENT:  # nothing is under way
-            poll.register(self.lifeline, READ)  # nothing but its end ever comes
-        # Who is idle here has been so for a moment, in recv.
-        since = expendable(self.limits, state, time.monotonic() + timeout) if state > IDLE else 0.0
-        self.board.mark(self.at, state, since)
-        # After the mark: whoever set the flag sees one of the two.
-        if (state == SILENT and self.asked) or (state == IDLE and self.memory[0] == GOING):
-            return False
-        try:
-            self.expendable = since
-            ready = poll.poll(max(0.0, timeout * 1000))
-            self.expendable = NEVER
-        except GiveWay:
-            self.asked = True
-            return False
-        if ready and ready[-1][0] == self.lifeline:  # the parent drains or is dead
-            self.memory[0] = 1  # its other children hear it from here
-            return len(ready) > 1
-        return bool(ready)
+        deadline = time.monotonic() + timeout
+        # Until it may be evicted, a child watches the lifeline for its end alone: with a byte in it, which is
+        # for another one, it would not sleep.
+        grace_ends = 0.0 if state == KEEP_ALIVE else deadline - timeout + grace_left(self.limits, state, timeout)
+        while True:
+            now = time.monotonic()
+            if self.drains and idle:  # a request may be on its way
+                return self.poll(state, min(self.limits.eviction_grace_s, deadline - now), None) is not None
+            evictable = now >= grace_ends
+            until = deadline if evictable else min(deadline, grace_ends)
+            ready = self.poll(state, until - now, None if self.drains else READABLE if evictable else NO_EVENTS)
+            if ready == self.key:
+                return True
+            if ready is None and until == deadline:
+                return False
+            if ready is not None and self.take_token():
+                return False
 
-    def let_go(self) -> None:
-        """Close the connection in a process that the application has forked: its end would be none."""
-        if self.connection.sock.fileno() >= 0:
-            os.close(self.connection.sock.detach())
+    def poll(self, state: int, timeout: float, lifeline_events: Optional[int]) -> Optional[int]:
+        """Wait for the socket, and for the lifeline unless that is None; return which one is ready, the socket
+        first."""
+        poll = select.poll()
+        poll.register(self.key, self.connection.tls_event or (WRITABLE if state == WRITE else READABLE))
+        if lifeline_events is not None:
+            poll.register(self.lifeline, lifeline_events)
+        ready = [key for key, _ in poll.poll(min(max(0.0, timeout), Loop.MOST_S) * 1000)]
+        return self.key if self.key in ready else ready[0] if ready else None
+
+    def take_token(self) -> bool:
+        """Read the lifeline; return whether this child is to go."""
+        try:
+            self.evicted = bool(os.read(self.lifeline, 1))
+            self.drains = not self.evicted
+        except BlockingIOError:  # another one took it
+            pass
+        self.context.closing = self.context.closing or self.evicted or self.drains
+        return self.evicted
 
     def call(self, connection: Connection, act: Callable[..., Any], *arguments: Any) -> Any:
         """Call into the application."""
-        self.heed_parent()
+        self.check_server()
         return self.slot.call(connection, act, *arguments)
 
-    def heed_parent(self) -> None:
-        """Where the parent is dead, take no further request, and set a term to what is under way."""
-        if os.getppid() != self.parent.pid and not self.orphan:
-            self.orphan = True
-            self.memory[0] = 1
-            signal.alarm(math.ceil(self.limits.graceful_timeout_s))  # nobody else is left to cut it
-
-    def heed_signal(self) -> None:
-        """Give way, where it waits and may."""
-        if self.expendable <= time.monotonic():
-            self.expendable = NEVER
-            raise GiveWay
-
     def block(self, steps: Steps[Any]) -> None:
-        """Run `steps` to its end, within a call into the application."""
-        self.heed_parent()
+        """Run `steps` to the end, within a call into the application."""
+        self.check_server()
         self.run(steps)
-        self.board.mark(self.at, CALL, time.monotonic())
+        self.board.set_state(self.slot.at, IN_APP)
 
-    def run(self, steps: Steps[Any]) -> None:
-        """Run `steps` to its end."""
-        event = advance(steps, None)
-        while event:
-            event = advance(steps, self.wait(*event))
+    def check_server(self) -> None:
+        """Where the Server is dead, take no further request, and end what is under way at the graceful
+        timeout: no process is left that would do it."""
+        if os.getppid() != self.server_pid and not self.orphan:
+            self.orphan = self.context.closing = True
+            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
 
-
-class Forking(Acceptor):
-    """Serves each connection in a child of its own."""
-
-    alone = True
-
-    def __init__(self, parent: Parent, listeners: List[Listener]) -> None:
-        super().__init__(parent.site, listeners, parent.loop)
-        self.parent = parent
-        self.lifeline = parent.elders.lifeline or os.pipe()
-        parent.elders.lifeline = []
-        self.asked: Set[Tuple[int, float, int]] = set()  # waits that were asked to give way
-
-    def start(self) -> None:
-        """Begin."""
-        self.rehearse()
-        self.parent.freeze()
-        self.listen()
-        self.parent.announce()
-
-    def rehearse(self) -> None:
-        """Serve the page to ourselves: what that warms, children find warm. It is worth a twelfth of
-        the time of a connection that brings one request."""
-        ours, theirs = socket.socketpair()
-        connection = Connection(ours, ("", 0), self.listeners[0], Site(hello, self.limits))
-        child = Child(self.parent, self.lifeline[0], self.parent.slots[-1], connection)
-        child.orphan = True  # has no parent to heed
-        with ours, theirs:
-            for _ in range(20):  # CPython specializes what ran a few times
-                theirs.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: -\r\nAccept: */*\r\n\r\n")
-            theirs.shutdown(socket.SHUT_WR)
-            child.run(converse(connection))
-        self.listeners[0].forget()
-
-    def private(self) -> List[int]:
-        """Return the descriptors that children have no business with."""
-        if self.closed:
-            return [listener.sock.fileno() for listener in self.rest]
-        return [self.lifeline[1], *(listener.sock.fileno() for listener in self.listeners)]
-
-    def hindrance(self) -> str:
-        """Return why nobody more can be served now, "" when somebody can."""
-        most = self.limits.max_children
-        busy = len(self.parent.children) + len(self.parent.elders.channels)
-        return "" if busy < most else f"all {most} children are busy: --max-children allows more"
-
-    def admit(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
-        """Fork a child for the connection. Raises OSError where the system refuses."""
-        sock.setblocking(True)
-        at = self.parent.slots[-1]
-        deadline = time.monotonic() + self.limits.header_timeout_s
-        self.site.board.mark(at, SILENT, expendable(self.limits, SILENT, deadline))
-        date_line()  # once a second here, or once in each child
-        whose = peer[0].encode() if type(peer) is tuple else b"unix"
-        self.parent.fork(functools.partial(self.serve_one, listener, sock, peer), whose)
-        sock.close()
-
-    def serve_one(self, listener: Listener, sock: socket.socket, peer: Any, at: int) -> None:
-        """Serve a connection, in a child."""
-        connection = Connection(sock, peer, listener, self.site)
-        self.parent.child = child = Child(self.parent, self.lifeline[0], at, connection)
-        os.register_at_fork(after_in_child=child.let_go)
-        child.run(converse(connection))
-        connection.sock.close()  # now, not after what remains to be done: later bytes are told at once
-
-    def dismiss(self) -> bool:
-        """Ask a share of those to go who keep others waiting, least progress first: they hear it later."""
-        board, now = self.site.board, time.monotonic()
-        waits = ((*board.read(at)[:2], pid) for pid, at in self.parent.children.items())
-        able = {wait for wait in waits if IDLE <= wait[0] < CALL and wait[1] <= now}
-        self.asked &= able  # the others have moved on
-        if self.asked == able:  # who was asked may have been busy
-            self.asked = set()
-        for wait in sorted(able - self.asked)[: math.ceil(self.limits.share * len(able))]:
-            self.asked.add(wait)
-            os.kill(wait[2], signal.SIGURG)  # ignored by default: harmless to whatever else it meets
-        for pid, channel in self.parent.elders.channels.items():
-            if channel < 0:  # no worker; it knows itself whether it may go
-                os.kill(pid, signal.SIGURG)
-        return False
-
-    def ended(self, pid: int) -> None:
-        """Go on with those who wait: there is room."""
-        self.listen()
-
-    def leave(self, _at_once: bool = True) -> None:
-        """Accept no more, and tell children that wait for a request."""
-        os.close(self.lifeline[1])
-        self.close()
-
-    def hand_over(self) -> Dict[int, int]:
-        """Leave children to the next image of this process, each until its client's next request; return
-        their pids, without a channel."""
-        self.part_soon()
-        return dict.fromkeys(self.parent.children, -1)
-
-    def descriptors(self) -> List[int]:
-        """Return what is left open at the end."""
-        return [self.lifeline[0]]
-
-    def is_done(self) -> bool:
-        """Return whether the drain is complete."""
-        return self.closed and not (self.parent.children or self.accepted or self.rest)
+    def close_after_fork(self) -> None:
+        """Close the connection in a process that the application has forked: the client would not see its
+        end."""
+        if self.connection.sock.fileno() >= 0:
+            os.close(self.connection.sock.detach())
+        os.close(self.lifeline)
 
 
-# ---- workers: processes forked beforehand, and replaced ---------------------------------------
+# ---- server: forks and reaps children ---------------------------------------------------------
+
+# A worker's life
+#
+#     Server forks it --> imports --> "r" ready --> serves --> --max-requests: "m" --> still serves
+#                                                                                        |
+#     Server has another one forked, and when that is ready: "r" retire ----------------'
+#     Server drains: the flags CLOSING and DRAINING, then "d"    the worker drains
+#     Server dies: the end of file                               the worker retires
+#     the worker dies, or exceeds --timeout (KILL)               Server forks another one, after a backoff
+#
+# With threads a call that exceeds --timeout does not take the others' connections along: "t" has the worker
+# reset the one connection, and the Server replaces it as after "m".
 
 
-def tell(channel: socket.socket, word: bytes) -> None:
-    """Send a word of one byte. Who is dead need not hear it."""
-    try:
-        channel.send(word)
-    except OSError:
-        pass
+class Backoff:
+    """Delays the successors of processes that die young, ever longer, up to 5 s."""
 
+    YOUNG_S, FIRST_S, MOST_S = 1.0, 0.1, 5.0
 
-def hear(channel: socket.socket) -> bytes:
-    """Return the next word, b"" when the other is gone."""
-    try:
-        return channel.recv(1)
-    except OSError:
-        return b""
+    def __init__(self) -> None:
+        self.delay_s = 0.0
 
-
-class Hand:
-    """What the parent knows of a worker."""
-
-    def __init__(self, channel: socket.socket) -> None:
-        self.channel = channel  # its end tells the worker to leave
-        self.born = time.monotonic()
-        self.ready = self.spent = self.told = False
-
-
-class Crew:
-    """Keeps workers alive, each a Host: replaces those that die, and those that have served their share
-    as soon as a successor is ready."""
-
-    YOUNG_S = 1.0  # who dies before has done nothing useful
-    FIRST_S = 0.05  # doubled each time
-    MOST_S = 5.0  # between two tries to start a worker that cannot
-    MOST_READY_S = 0.5  # and one that can, and dies at once
-    CALM_S = 60.0  # after which the brake is off again; imports take seconds
-
-    def __init__(self, parent: Parent, listeners: List[Listener], settings: Any) -> None:
-        self.parent = parent
-        self.site = parent.site
-        self.listeners = listeners
-        self.settings = settings
-        self.hands: Dict[int, Hand] = {}
-        self.accepted: List[Any] = []  # nobody, ever, in the parent
-        self.delay = 0.0
-        self.due = -NEVER  # when the next may be started
-        self.started = self.announced = False  # a worker was ready once, all were at once
-        self.failures = 0  # workers that never were
-        self.parting, self.closed = 0, False
-        for at in parent.all_slots:
-            self.site.board.weigh(at, Scoreboard.NOBODY)
-
-    def start(self) -> None:
-        """Begin."""
-        if self.site.app is not None:
-            self.parent.freeze()
-        self.maintain()
-
-    def private(self) -> List[int]:
-        """Return the descriptors that workers have no business with."""
-        return [hand.channel.fileno() for hand in self.hands.values()]
-
-    def maintain(self, _ready: bool = False) -> None:
-        """Start the workers that are missing, as soon as they may be."""
-        # Without a slot it goes on when a worker has ended.
-        while not self.closed and self.parent.slots and self.missing():
-            if time.monotonic() < self.due:
-                self.parent.loop.on(self, NOTHING, self.maintain, self.due)
-                return
-            try:
-                self.spawn()
-            except OSError as error:
-                self.brake(f"fork: {error.strerror}", self.MOST_READY_S)
-
-    def missing(self) -> bool:
-        """Return whether there are fewer workers than there should be."""
-        return sum(not hand.spent for hand in self.hands.values()) < int(self.settings.workers)
-
-    def spawn(self) -> None:
-        """Start a worker. Raises OSError."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                self.hands[0] = hand = Hand(ours)  # private to the parent
-                pid = self.parent.fork(functools.partial(self.work, theirs))
-            except BaseException:
-                ours.close()
-                raise
-            finally:
-                del self.hands[0]
-        self.hands[pid] = hand
-        self.parent.loop.on(ours.fileno(), READ, functools.partial(self.hear, hand))
-
-    def descriptors(self) -> List[int]:
-        """Return what is left open at the end."""
-        return []
-
-    def is_done(self) -> bool:
-        """Return whether the drain is complete."""
-        return self.closed and not self.hands
-
-    def part_soon(self) -> None:
-        """Have workers close each connection after its next response, and accept further ones."""
-        self.parting = PARTING
-        for hand in self.hands.values():
-            tell(hand.channel, b"p")
-
-    def hand_over(self) -> Dict[int, int]:
-        """Leave workers to the next image of this process; return their pids and channels."""
-        return {pid: hand.channel.fileno() for pid, hand in self.hands.items()}
-
-    def work(self, channel: socket.socket, at: int) -> None:
-        """Be a worker: serve until told to leave."""
-        site, settings, loop = self.site, self.settings, Loop()
-        if site.app is None:
-            site.board.memory[at] = SILENT
-            try:
-                site.app = settings.load()
-            except BaseException:
-                site.board.memory[at] = 0  # what is raised tells more than how the worker ended
-                raise
-            gc.collect()
-            gc.freeze()
-        site.leaving = bytearray(1)  # its own
-        site.spent = functools.partial(tell, channel, b"s")
-        if settings.max_requests:
-            import random
-
-            site.left = settings.max_requests + random.randint(0, settings.max_requests_jitter)
-        self.parent.child = host = Host(site, self.listeners, loop, at)
-        os.register_at_fork(after_in_child=channel.close)
-        os.register_at_fork(after_in_child=host.let_go)
-        host.loads = site.board.loads(self.parent.all_slots)
-        site.board.memory[at] = IDLE
-        host.weigh(0)
-        if settings.threads > 1:
-            host.start_threads(settings.threads)
-        loop.on(channel.fileno(), READ, functools.partial(self.heed_parent, host, channel))
-        if self.parting:
-            host.part_soon()
-        tell(channel, b"r")
-        host.listen()
-        loop.run()
-
-    def heed_parent(self, host: Host, channel: socket.socket, _ready: bool) -> None:
-        """Heed what a worker is told: to close each connection after its next response, to leave with that,
-        or to leave at once."""
-        word = hear(channel)
-        if word == b"p":
-            host.part_soon()
-            return
-        if not word:
-            host.loop.forget(channel.fileno())
-            # Where the parent is dead, nobody else is left to cut what is under way.
-            signal.alarm(math.ceil(host.limits.graceful_timeout_s) + 1)
-        host.leave(at_once=not word)
-
-    def hear(self, hand: Hand, _ready: bool) -> None:
-        """Heed a worker: it is ready, or it has served its share."""
-        word = hear(hand.channel)
-        if word == b"r":
-            hand.ready = self.started = True
-            if not self.announced and all(hand.ready for hand in self.hands.values()):
-                self.announced = True
-                self.parent.announce()
-            old = next((hand for hand in self.hands.values() if hand.spent and not hand.told), None)
-            if old:
-                old.told = True
-                tell(old.channel, b"l")
-        elif word == b"s":
-            hand.spent = True
-            self.maintain()
-        else:  # it has ended
-            self.parent.loop.forget(hand.channel.fileno())
-
-    def ended(self, pid: int) -> None:
-        """Replace a worker that has ended."""
-        hand = self.hands.pop(pid)
-        self.parent.loop.forget(hand.channel.fileno())
-        hand.channel.close()
-        if self.closed:
-            return
-        if hand.told:
-            self.maintain()  # its slot may have been wanted
-            return
-        self.failures += not hand.ready
-        if not self.started and self.failures == self.settings.workers and not self.parent.elders.channels:
-            say("no worker could start")
-            self.parent.status = 1
-            self.parent.drain()
-        elif not hand.ready or time.monotonic() - hand.born < self.YOUNG_S:
-            self.brake("workers die as soon as they start", self.MOST_READY_S if hand.ready else self.MOST_S)
-        self.maintain()
-
-    def brake(self, reason: str, most: float) -> None:
-        """Start the worker after the next later, and ever later while that goes on."""
+    def after(self, what: str, started_at: float, ready: bool) -> float:
+        """Return when the successor of a process that has ended may start; log a delay."""
         now = time.monotonic()
-        if now > self.due + self.CALM_S:  # it has not gone on
-            self.due, self.delay = now, self.FIRST_S
-            return
-        if self.delay == self.FIRST_S:
-            say(f"{reason}: the next ones are started later")
-        self.delay = min(2 * self.delay, most)
-        self.due = now + self.delay
-
-    def leave(self, _at_once: bool = True) -> None:
-        """Accept no more, and tell the workers."""
-        self.closed = True
-        for listener in self.listeners:
-            listener.sock.close()
-        for hand in self.hands.values():
-            self.parent.loop.forget(hand.channel.fileno())
-            hand.channel.close()
+        young = not ready or now - started_at < self.YOUNG_S
+        self.delay_s = min(max(self.FIRST_S, 2 * self.delay_s), self.MOST_S) if young else 0.0
+        if young:
+            lived = f"ended {now - started_at:.1f} s after its start"
+            log("warning", f"{what} {lived}; next start in {self.delay_s:.1f} s")
+        return now + self.delay_s
 
 
-# ---- restart: the same command line anew, in this process -------------------------------------
-
-STOPS = (signal.SIGTERM, signal.SIGINT)
-HEEDED = (*STOPS, signal.SIGHUP, signal.SIGUSR1, signal.SIGURG, signal.SIGCHLD)
-SIGNALS = {number.value: number.name for number in signal.Signals}
-
-
-def working_folder() -> str:
-    """Return the current folder by the name that it was entered by: a link in it may lead elsewhere later."""
-    name = os.environ.get("PWD", "")
-    try:
-        return name if os.path.isabs(name) and os.path.samefile(name, ".") else os.getcwd()
-    except OSError:
-        return os.getcwd()
+def describe_exit(status: int, killed: bool = False) -> str:
+    """Return how a process ended, by the status of waitpid; `killed`, this server has sent it KILL."""
+    if not os.WIFSIGNALED(status):
+        return f"exited with status {os.WEXITSTATUS(status)}"
+    number = os.WTERMSIG(status)
+    name = SIGNAL_NAMES.get(number, f"signal {number}")
+    external = number == signal.SIGKILL and not killed
+    return f"was killed by {name}" + (" (not by this server: out of memory?)" if external else "")
 
 
-class Start:
-    """How this program was started, to do it again, and what an earlier image of this process has left."""
+class ChildRecord:
+    """What a Server knows of a child."""
 
-    HANDED, CHECK = "WEBSERVER_HANDED", "WEBSERVER_CHECK"  # in the environment
-    FITS = 86  # the exit status of a trial that got to its end; what calls sys.exit() on the way did not
-
-    def __init__(self) -> None:
-        self.text = os.environ.pop(self.HANDED, "")
-        self.report = os.environ.pop(self.CHECK, "")  # where a process that tries the code tells of its files
-        self.environ = dict(os.environ)  # before the application changes it
-        self.directory = working_folder()
-        self.command = getattr(sys, "orig_argv", None) or [sys.executable, *sys.argv]
-        self.watcher: Optional[Watcher] = None
-        self.pid = os.getpid()
-        self.handed: Any = {"listeners": {}, "elders": [], "lifeline": []}
-        self.noted: List[int] = []  # signals
-        if self.text:
-            import json
-
-            handed = json.loads(self.text)
-            if handed["pid"] == os.getpid():
-                self.handed = handed
-                for signum in HEEDED:
-                    signal.signal(signum, self.note)
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)  # see Parent.exchange_image
-
-    def note(self, signum: int, _frame: Optional[FrameType]) -> None:
-        """Note a signal that comes before the parent heeds it, unless the application has forked. A second
-        one that stops cuts, for imports may take long."""
-        if os.getpid() != self.pid:
-            signal.signal(signum, signal.SIG_DFL)
-            os.kill(os.getpid(), signum)
-            return
-        self.noted.append(signum)
-        if signum in STOPS and sum(one in STOPS for one in self.noted) > 1:
-            self.remove_files()
-            for pid, _ in self.handed["elders"]:
-                os.kill(pid, signal.SIGKILL)
-            os._exit(0)
-
-    def listen(self, binds: List[str], backlog: int) -> List[Listener]:
-        """Return the listeners for what --bind names, those of the earlier image where it had them, and close
-        its others. Raises UsageError."""
-        handed: Dict[str, Any] = self.handed["listeners"]
-        found: Dict[str, List[Listener]] = {}
-        try:
-            for bind in [bind for bind in dict.fromkeys(binds) if bind not in handed]:
-                if bind in (f"fd://{one.sock.fileno()}" for some in found.values() for one in some):
-                    raise UsageError(f"cannot listen on {bind}: it was not open")
-                found[bind] = listen(bind, backlog)
-        except UsageError:
-            for one in (one for some in found.values() for one in some):
-                one.remove()
-            raise
-        for bind, some in handed.items():
-            found[bind] = [Listener(adopt(descriptor), bind, name, file) for descriptor, name, file in some]
-        for one in (one for bind in {*found} - {*binds} for one in found.pop(bind)):
-            one.remove()
-            one.sock.close()
-        return [one for bind in dict.fromkeys(binds) for one in found[bind]]
-
-    def check(self) -> int:
-        """Start a process that tries to start, and ends; return its pid. Raises OSError."""
-        environ, directory = {**self.environ, self.CHECK: "-"}, os.getcwd()
-        actions = [(os.POSIX_SPAWN_DUP2, 2, 1)]
-        if self.watcher:
-            environ[self.CHECK] = "3"
-            actions.append((os.POSIX_SPAWN_DUP2, self.watcher.pipe[1], 3))
-        try:
-            os.chdir(self.directory)
-            return os.posix_spawn(sys.executable, self.command, environ, file_actions=actions)
-        finally:
-            os.chdir(directory)
-
-    def again(self, listeners: List[Listener], elders: Dict[int, int], lifeline: Any) -> NoReturn:
-        """Become a new image of the program, with what it needs of this one. Raises OSError."""
-        import json
-
-        binds: Dict[str, List[Any]] = {}
-        for one in listeners:
-            binds.setdefault(one.bind, []).append((one.sock.fileno(), one.name, one.file))
-        inherited = [*(one.sock.fileno() for one in listeners), *elders.values(), *lifeline]
-        for descriptor in inherited:
-            if descriptor >= 0:
-                os.set_inheritable(descriptor, True)
-        handed = {"pid": os.getpid(), "listeners": binds, "elders": [*elders.items()], "lifeline": lifeline}
-        os.chdir(self.directory)
-        os.execve(sys.executable, self.command, {**self.environ, self.HANDED: json.dumps(handed)})
-
-    def heed_failure(self, error: Exception) -> bool:
-        """Have the files watched that led to a failure to start. Where the code broke after it was tried,
-        wait for the next HUP, or for the end; return whether that has come."""
-        if self.report not in ("", "-"):
-            tell_names(int(self.report), imported(error))
-        if self.watcher:
-            self.watcher.names |= imported(error)
-        if not self.handed["listeners"]:
-            return False
-        if isinstance(error, UsageError):
-            say(str(error))
-        else:
-            sys.excepthook(type(error), error, error.__traceback__)
-        self.try_again()
-        return True
-
-    def try_again(self) -> None:
-        """Leave what is handed over, and wait for the next HUP, or for the end."""
-        say("the new code cannot start: what is from before goes on, and others wait for the next HUP")
-        if self.watcher:
-            self.watcher.broken = True
-        while not {*self.noted} & {*STOPS}:
-            if signal.SIGHUP in self.noted or (self.watcher and self.watcher.has_changed()):
-                signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
-                os.chdir(self.directory)
-                os.execve(sys.executable, self.command, {**self.environ, self.HANDED: self.text})
-            time.sleep(Watcher.LOOK_S)
-        self.remove_files()
-
-    def remove_files(self) -> None:
-        """Remove the files of sockets that were handed over, at the end."""
-        for bind, handed in self.handed["listeners"].items():
-            for _, _, file in handed:
-                remove_file(bind[len("unix:") :], file)
+    def __init__(self, pid: int, at: int, channel: Optional[socket.socket]) -> None:
+        self.pid = pid
+        self.at = at  # its first slot
+        self.channel = channel  # to a worker
+        self.started_at = time.monotonic()
+        self.ready = False
+        self.leaving = False  # another worker takes its place
+        self.told = False  # to retire
+        self.killed = False  # by this server
+        self.overdue_since = 0.0  # when a call of it was first seen to exceed --timeout
 
 
-class Watcher:
-    """Looks whether a file has changed that was imported, in whatever process."""
+class Server:
+    """Forks and reaps children; never parses HTTP. Its two variants differ in how connections reach the
+    children."""
 
-    LOOK_S = 1.0
-    TICK_S = 0.02  # the clock of files may be late by so much
+    kind = "child"
 
-    def __init__(self) -> None:
-        self.pid = os.getpid()
-        self.pipe = os.pipe()  # from other processes, with names of files
-        self.names: Set[str] = set()
-        self.since = time.time()  # the code is as it was then, or as it was tried
-        self.seen: Dict[str, float] = {}  # when files were written, for the clock may be set back
-        self.broken = False  # and cannot start
-        self.call: Resume
-        for end in self.pipe:
-            os.set_blocking(end, False)
-
-    def around(self, app: Application) -> Application:
-        """Return `app`, made to report what was imported."""
-
-        def application(environ: Environ, start_response: Callable[..., Any]) -> Any:
-            try:
-                return app(environ, start_response)
-            finally:
-                self.report()
-
-        return application
-
-    def report(self) -> None:
-        """Have the parent watch what was imported here."""
-        new = imported() - self.names
-        self.names |= new if os.getpid() == self.pid else tell_names(self.pipe[1], new)
-
-    def start(self, loop: Loop, call: Resume) -> None:
-        """Call `call` when a file has changed."""
-        self.call = call
-        self.look(loop)
-
-    def look(self, loop: Loop, _ready: bool = False) -> None:
-        """Look, now and in a second."""
-        if self.has_changed():
-            self.since = time.time()
-            self.seen.clear()
-            self.call(False)
-        loop.on("look", NOTHING, functools.partial(self.look, loop), time.monotonic() + self.LOOK_S)
-
-    def has_changed(self) -> bool:
-        """Return whether a file has changed, or one beside it while the code cannot start."""
-        rest = b""
-        try:
-            while True:
-                *told, rest = (rest + os.read(self.pipe[0], 65536)).split(b"\0")
-                self.names |= {*map(os.fsdecode, told)}
-        except BlockingIOError:
-            pass
-        names = {*self.names}
-        for folder in {os.path.dirname(name) for name in names} if self.broken else ():
-            entries = os.listdir(folder) if os.path.isdir(folder) else []
-            names |= {os.path.join(folder, entry) for entry in entries if entry.endswith(".py")}
-        return any(map(self.is_new, names))
-
-    def is_new(self, name: str) -> bool:
-        """Return whether a file has been written or renamed since the code was read."""
-        try:
-            status = os.stat(name)
-        except OSError:  # it is about to be written
-            return False
-        when = status.st_ctime  # st_mtime may be anything
-        return when > self.since - self.TICK_S or when != self.seen.setdefault(name, when)
-
-
-def imported(error: Optional[BaseException] = None) -> Set[str]:
-    """Return the files of what is imported, and of what was on the way to `error`."""
-    names = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    names.add(getattr(error, "filename", None))  # of a SyntaxError
-    step = error.__traceback__ if error else None
-    while step:
-        names.add(step.tb_frame.f_code.co_filename)
-        step = step.tb_next
-    return {os.path.abspath(name) for name in names if type(name) is str}
-
-
-def tell_names(descriptor: int, names: Set[str]) -> Set[str]:
-    """Write names of files, each whole: others write, too. Return those for which there was room."""
-    told: Set[str] = set()
-    try:
-        for name in names:
-            os.write(descriptor, os.fsencode(name) + b"\0")
-            told.add(name)
-    except OSError:  # of who reads it an earlier image may be gone
-        pass
-    return told
-
-
-class Elders:
-    """Children of an earlier image of this process, which a HUP has replaced: they finish what they have."""
-
-    def __init__(self, handed: Any) -> None:
-        self.channels: Dict[int, int] = dict(handed["elders"])  # by pid, -1 where there is none
-        self.lifeline: Any = handed["lifeline"]  # where its holder is not another
-        for descriptor in self.descriptors():
-            os.set_inheritable(descriptor, False)
-
-    def workers(self) -> List[int]:
-        """Return the channels of those that are workers."""
-        return [channel for channel in self.channels.values() if channel >= 0]
-
-    def descriptors(self) -> List[int]:
-        """Return those whose end tells them to go."""
-        return [*self.lifeline, *self.workers()]
-
-    def relieve(self) -> None:
-        """Tell workers that others accept connections from now on."""
-        for channel in self.workers():
-            try:
-                os.write(channel, b"l")
-            except OSError:  # it has ended
-                pass
-
-    def leave(self) -> None:
-        """Have them close what is idle, and go."""
-        for descriptor in self.descriptors():
-            os.close(descriptor)
-        self.lifeline, self.channels = [], dict.fromkeys(self.channels, -1)
-
-    def ended(self, pid: int) -> None:
-        """Note the end of one."""
-        channel = self.channels.pop(pid)
-        if channel >= 0:
-            os.close(channel)
-
-
-# ---- parent: forks and reaps, and heeds signals -----------------------------------------------
-
-STATES = ["", "idle", "silent", "in a head", "in a body", "in a response", "in the application"]
-
-
-class Parent:
-    """Forks, reaps and heeds signals; it never parses a byte of HTTP. Its role is how it serves: by a
-    child for each connection, by workers, or as the host of all."""
-
-    SHOW_S = 0.05  # from one process's stacks to the next one's
-    LATE_S = 0.2  # from a stack shown to an exception in the call, and from there to SIGKILL
-
-    def __init__(self, site: Site, listeners: List[Listener], settings: Any, start: Start) -> None:
-        self.site = site
-        self.limits = site.limits
-        self.origin = start
-        self.elders = Elders(start.handed)
-        self.loop = Loop()
-        self.pid = os.getpid()
-        self.children: Dict[int, int] = {}  # pid: slot
-        self.wide = max(1, settings.threads) * Scoreboard.SLOT_BYTES  # what a child has of the scoreboard
-        last = len(site.board.memory) - self.wide
-        self.all_slots = list(range(last, 0, -self.wide))
-        self.slots = self.all_slots.copy()  # free ones
-        self.wake = os.pipe()
-        self.child: Any = None  # in a child, what heeds signals there
-        self.stops = 0
-        self.status = 0
-        self.renewal = 0  # a request of HUP that is still to be heeded
-        self.asked = False  # by USR1, what every process does
-        self.checking = 0  # the process that tries the new code
-        self.checked = 0.0  # since when
-        self.parting = self.draining = False
-        self.role: Any
-        if settings.no_fork:
-            self.role = Host(site, listeners, self.loop)
-        else:
-            self.role = Crew(self, listeners, settings) if settings.workers else Forking(self, listeners)
-        self.forks = not settings.no_fork
-        self.name = "worker" if settings.workers else "child"
+    def __init__(self, context: ServerContext, listeners: List[Listener], options: Any, channel: socket.socket) -> None:
+        self.context = context
+        self.limits = context.limits
+        self.board = context.board
         self.listeners = listeners
-        self.killed: Set[int] = set()  # children, by this parent
-        self.late: Dict[Any, int] = {}  # calls that take too long, and how often they were seen
+        self.options = options
+        self.channel = channel  # to the Supervisor
+        self.pid = os.getpid()
+        self.loop = Loop()
+        self.children: Dict[int, ChildRecord] = {}
+        self.slot_bytes = options.threads * Scoreboard.SLOT_BYTES  # of one child
+        self.slots = list(range(len(self.board.memory) - self.slot_bytes, 0, -self.slot_bytes))  # unused ones
+        self.ready = self.retiring = self.draining = False
+        self.status = 0
+        self.signals: Set[int] = set()
+        self.reader, self.writer = wake_up_pipe()
 
     def run(self) -> int:
-        """Serve until told to stop; return the exit status."""
-        for end in self.wake:
-            os.set_blocking(end, False)
-        signal.set_wakeup_fd(self.wake[1], warn_on_full_buffer=False)
-        before = {signum: signal.signal(signum, self.on_signal) for signum in HEEDED}
-        for signum in self.origin.noted:
-            self.on_signal(signum, None)
-        # In each process, which shows its stacks; one that is in the application cannot do it otherwise.
+        """Serve until told to retire or to drain and the last child has ended; return the exit status."""
+        signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
+        for signum in (signal.SIGCHLD, signal.SIGUSR1):
+            signal.signal(signum, lambda signum, _: self.signals.add(signum))
         faulthandler.register(signal.SIGUSR1, file=2, chain=True)
-        self.loop.on(self.wake[0], READ, self.on_wake)
-        if self.forks:
-            self.role.start()
-            if self.limits.timeout_s:
-                self.watch()
-        else:
-            os.register_at_fork(after_in_child=self.role.let_go)
-            self.freeze()
-            self.role.listen()
-            self.announce()
-        self.on_wake()  # a child of an earlier image may have ended
-        if self.origin.watcher:
-            self.origin.watcher.start(self.loop, self.renew)
+        close_after_fork(self)
+        self.loop.watch(self.reader, self.on_wake)
+        self.loop.watch(self.channel.fileno(), self.on_supervisor)
+        gc.collect()
+        gc.freeze()  # children share these pages as long as nothing is counted in them
+        if self.limits.timeout_s:
+            self.check_timeouts()
+        if self.options.reload:
+            self.source = source_files()
+            self.check_source()
+        self.start()
         self.loop.run()
-        faulthandler.unregister(signal.SIGUSR1)
-        signal.set_wakeup_fd(-1)
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
-        for descriptor in (*self.wake, *self.role.descriptors()):
-            os.close(descriptor)
-        self.loop.close()
-        if self.site.log:
-            self.site.log.close()
         return self.status
 
-    def freeze(self) -> None:
-        """Leave what is there now to its pages: children share them as long as nobody counts in them."""
-        gc.collect()
-        gc.freeze()
+    def start(self) -> None:
+        """Begin to serve."""
+        raise NotImplementedError
 
-    def announce(self) -> None:
-        """Print the ready line."""
-        where = ", ".join(dict.fromkeys(listener.where for listener in self.listeners))
-        try:
-            print(f"Serving HTTP{'S' if self.site.tls else ''} on {where} ...", flush=True)
-        except (OSError, ValueError):  # nobody reads it
-            pass
-        self.elders.relieve()
+    def on_child_exit(self, record: ChildRecord, status: int) -> None:
+        """Go on without a child."""
+        raise NotImplementedError
 
-    def fork(self, serve: Callable[[int], None], peer: bytes = b"") -> int:
-        """Fork a child that runs `serve` with its slot, and ends; return its pid. Raises OSError where the
-        system refuses, IndexError without a slot."""
+    def stop_accepting(self) -> None:
+        """Leave the listeners to another Server, or drain them."""
+        raise NotImplementedError
+
+    def is_done(self) -> bool:
+        """Return whether the last child has ended."""
+        return not self.children
+
+    def close_in_child(self) -> None:
+        """Close what a child does not need."""
+        self.channel.close()
+        self.loop.close()
+        os.close(self.reader)
+        os.close(self.writer)
+
+    def close_after_fork(self) -> None:
+        """Close everything of the server's, in a process that the application has forked."""
+        self.close_in_child()
+        for listener in self.listeners:
+            listener.sock.close()
+
+    def report(self, word: bytes) -> None:
+        """Tell the Supervisor "r", ready, or "h", the source has changed."""
+        send_word(self.channel, word)
+
+    def become_ready(self) -> None:
+        """Have the Supervisor know that connections are served."""
+        if not self.ready:
+            self.ready = True
+            self.report(b"r")
+
+    def spawn(self, main: Callable[[int], None], text: bytes = b"", channel: Optional[socket.socket] = None) -> ChildRecord:
+        """Fork a child that runs `main` with its slot, and ends; return its record. Raises OSError where the
+        system refuses."""
         at = self.slots[-1]
-        self.site.board.note(at, peer)
-        pid = os.fork()
+        self.board.clear(at, text)
+        pid = fork()
         if not pid:
-            self.be_child(serve, at)
-        self.children[pid] = self.slots.pop()
-        return pid
+            self.run_child(main, at)
+        self.slots.pop()
+        record = self.children[pid] = ChildRecord(pid, at, channel)
+        return record
 
-    def be_child(self, serve: Callable[[int], None], at: int) -> NoReturn:
-        """Serve and end: no path leads a child back from here."""
+    def run_child(self, main: Callable[[int], None], at: int) -> NoReturn:
+        """Run `main` in a child, and end it."""
         status = 70  # EX_SOFTWARE, unless the end is reached
         try:
             signal.set_wakeup_fd(-1)
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-            for descriptor in (*self.wake, *self.role.private(), *self.elders.descriptors()):
-                os.close(descriptor)
-            self.loop.close()
-            serve(at)
+            self.close_in_child()
+            main(at)
+            run_exit_functions(self.limits.graceful_timeout_s)
             status = 0
-        except UsageError as error:
-            say(str(error))
+        except ConfigError as error:
+            status = 2
+            print_error(error)
         except BaseException as error:
+            status = 1
             sys.excepthook(type(error), error, error.__traceback__)
         finally:
             try:
                 flush_streams()  # os._exit loses what is not flushed
             finally:
-                if not status:
-                    self.site.board.memory[at] = 0
+                if status in (0, 1, 2):  # nothing is to be logged of it
+                    self.board.memory[at] = 0
                 os._exit(status)
 
-    # Heed signals: reap, drain, cut.
+    # What wakes it: signals, the Supervisor.
 
-    def on_signal(self, signum: int, frame: Optional[FrameType]) -> None:
-        """Note a signal: TERM or INT drains, the second time it cuts. A child inherits this, so that no
-        signal finds it unprepared: it heeds SIGURG, and leaves the rest to its parent."""
-        if self.child:
-            if os.getpid() != self.child.pid:  # a process that the application has forked
-                signal.signal(signum, signal.SIG_DFL)
-                os.kill(os.getpid(), signum)
-            elif signum == signal.SIGURG:
-                self.child.heed_signal()
-        elif signum in STOPS:
-            self.stops += 1
-            if self.stops > 1 and not self.forks:  # the loop may be in the application
-                self.cut()
-        elif signum == signal.SIGHUP:
-            self.renewal = True
-        elif signum == signal.SIGUSR1:
-            self.asked = self.forks
-            if not self.forks:  # the loop may be in the application
-                self.show([self.pid])
-
-    def on_wake(self, _ready: bool = True) -> None:
-        """Do what the signals that have arrived call for."""
-        try:
-            os.read(self.wake[0], 4096)
-        except BlockingIOError:
-            pass
-        if self.forks or self.pid == 1:  # else children are the application's
-            self.reap()
-        if self.asked:
-            self.asked = False
-            self.show([*self.elders.channels, *self.children])
-        if self.renewal and not self.stops:
-            self.renew()
-        if self.stops and not self.parting:
-            self.part()
-        if self.stops > 1:
-            self.cut()
-        self.finish()
-
-    def finish(self) -> None:
-        """Leave the loop when the drain is complete."""
-        if self.role.is_done() and not self.elders.channels:
-            self.loop.running = False
+    def on_wake(self) -> None:
+        """Act on the signals that have arrived."""
+        read_wake_ups(self.reader)
+        signals, self.signals = self.signals, set()
+        if signal.SIGUSR1 in signals:
+            self.dump_status(list(self.children.values()))
+        self.reap()
+        self.end_if_done()
 
     def reap(self) -> None:
-        """Reap every child that has ended, for signals coalesce."""
+        """Reap all children that have ended: several exits may be one signal."""
         try:
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if not pid:
                     return
-                at = self.children.pop(pid, 0)
-                if at:  # not an orphan that PID 1 inherited
-                    self.slots.append(at)
-                    self.tell_end(pid, status, at)
-                    self.killed.discard(pid)
-                    self.role.ended(pid)
-                elif pid in self.elders.channels:
-                    if status:
-                        say(f"{pid}, from before the restart, {self.death(pid, status)}")
-                    self.elders.ended(pid)
-                elif pid == self.checking:
-                    self.checking = 0
-                    self.heed_check(status)
+                record = self.children.pop(pid, None)
+                if record:
+                    self.slots.append(record.at)
+                    self.log_exit(record, status)
+                    self.on_child_exit(record, status)
         except ChildProcessError:
             return
 
-    def tell_end(self, pid: int, status: int, at: int) -> None:
-        """Say how a child died that did not come to its end, and what it was serving."""
-        board = self.site.board
-        slots = [board.read(slot) for slot in range(at, at + self.wide, board.SLOT_BYTES)]
-        for slot in range(at, at + self.wide, board.SLOT_BYTES):
-            board.mark(slot, 0, 0.0)
-        board.weigh(at, board.NOBODY)
-        if slots[0][0]:
-            lines = [line.decode("latin-1") for state, _, line in slots if b" " in line and state >= WRITING]
-            last = max(slots, key=lambda slot: slot[1])[2].decode("latin-1")
-            when = f"after {last}" if " " in last else "before its first request"
-            how = self.death(pid, status)
-            say(f"{self.name} {pid} {how} " + ("while serving " + ", ".join(lines) if lines else when))
-
-    def death(self, pid: int, status: int) -> str:
-        """Return how a process died."""
-        if not os.WIFSIGNALED(status):
-            return f"exited with status {os.WEXITSTATUS(status)}"
-        number = os.WTERMSIG(status)
-        alien = number == signal.SIGKILL and pid not in self.killed
-        hint = " (not by this server: for want of memory?)" if alien else ""
-        return f"was killed by {SIGNALS.get(number, f'signal {number}')}{hint}"
-
-    def part(self) -> None:
-        """Drain; before it, go on for --drain-delay, for those who have to learn that the end is near."""
-        self.parting = True
-        if self.limits.drain_delay_s:
-            self.role.part_soon()
-            self.loop.on("part", NOTHING, self.drain, time.monotonic() + self.limits.drain_delay_s)
-        else:
+    def on_supervisor(self) -> None:
+        """Do what the Supervisor says; drain where it is dead."""
+        word = receive_word(self.channel)
+        if word == b"r":
+            self.retire()
+        elif word == b"d" and not self.context.flags[DRAINING]:
+            self.context.flags[CLOSING] = 1
+            self.loop.call_at("drain", time.monotonic() + self.limits.drain_delay_s, self.drain)
+        elif word == b"a":
+            self.abort()
+        elif word == b"":
+            self.loop.forget(self.channel.fileno())
             self.drain()
 
-    def drain(self, _ready: bool = False) -> None:
-        """Accept no more, let what is in flight finish, close what is idle."""
-        self.parting = self.draining = True
-        if self.checking:
-            os.kill(self.checking, signal.SIGKILL)
-        for listener in self.listeners:
-            listener.remove()
-        self.role.leave(True)
-        self.elders.leave()
-        deadline = time.monotonic() + self.limits.graceful_timeout_s
-        self.loop.on("drain", NOTHING, lambda _: self.cut(), deadline)
-        self.finish()
+    def retire(self) -> None:
+        """Leave new connections to another Server, close each one after its next response, and end with the
+        last."""
+        self.retiring = True
+        self.context.flags[CLOSING] = 1
+        self.stop_accepting()
+        self.end_if_done()
 
-    def cut(self) -> None:
-        """End what is still in flight."""
-        if not self.forks:
-            for listener in self.listeners:
-                listener.remove()
-            sys.stdout.flush()
-            os._exit(0)
+    def drain(self) -> None:
+        """Accept what waits in the backlog and nothing more, finish requests, close idle connections, and end
+        with the last response, at the latest after the graceful timeout."""
         if not self.draining:
-            self.drain()
-        for pid in (*self.children, *self.elders.channels):
-            self.kill(pid, signal.SIGKILL)
-        self.role.accepted.clear()
-        self.loop.running = bool(self.children or self.elders.channels)
+            self.draining = True
+            self.context.flags[CLOSING] = self.context.flags[DRAINING] = 1
+            self.loop.call_at("abort", time.monotonic() + self.limits.graceful_timeout_s, self.abort)
+            self.stop_accepting()
+            self.end_if_done()
 
-    # Renew: the same command line, run anew in this process, after a trial in another.
+    def abort(self) -> None:
+        """Kill all children, and end when they are reaped."""
+        self.drain()
+        for record in self.children.values():
+            self.kill(record)
+        if not self.children:
+            self.loop.running = False
 
-    def renew(self, _ready: bool = True) -> None:
-        """Try the new code in a process of its own."""
-        self.renewal = False
-        if not self.forks:
-            say("HUP and --reload: not with --no-fork")
-        elif self.checking:
-            self.renewal = True  # once more: what is tried may be old again
-            if time.monotonic() - self.checked > self.limits.graceful_timeout_s:  # it hangs
-                self.kill(self.checking, signal.SIGKILL)
+    def end_if_done(self) -> None:
+        """Leave the loop when it is told to end and the last child has ended."""
+        if (self.retiring or self.draining) and self.is_done():
+            self.loop.running = False
+
+    def kill(self, record: ChildRecord) -> None:
+        """Kill a child, and remember that."""
+        record.killed = True
+        os.kill(record.pid, signal.SIGKILL)
+
+    # What the scoreboard is for: logs, USR1, --timeout.
+
+    def slots_of(self, record: ChildRecord) -> Iterator[Tuple[int, int, float, str]]:
+        """Yield state, load, since and text of a child's slots."""
+        for at in range(record.at, record.at + self.slot_bytes, Scoreboard.SLOT_BYTES):
+            yield self.board.read(at)
+
+    def log_exit(self, record: ChildRecord, status: int) -> None:
+        """Log the end of a child that did not reach its end, and what it was serving."""
+        slots = list(self.slots_of(record))
+        for at in range(record.at, record.at + self.slot_bytes, Scoreboard.SLOT_BYTES):
+            self.board.clear(at)
+        if slots[0][0] or os.WIFSIGNALED(status):
+            serving = [text for state, _, _, text in slots if " " in text and state >= WRITE]
+            last = max(slots, key=lambda slot: slot[2])[3]
+            when = f"after {last}" if " " in last else "before its first request"
+            what = "while serving " + ", ".join(serving) if serving else when
+            log("error", f"{self.kind} {record.pid} {describe_exit(status, record.killed)} {what}")
+
+    def dump_status(self, records: List[ChildRecord]) -> None:
+        """Log what each of these children is doing, and have it write its stacks; one after the other, so
+        that they do not mix."""
+        record = records.pop() if records else None
+        if record and record.pid in self.children:
+            now = time.monotonic()
+            load = self.board.read(record.at)[1]
+            log("notice", f"{self.kind} {record.pid}" + (f" has {load} connections" if load < NOT_ACCEPTING else ""))
+            for state, _, since, text in self.slots_of(record):
+                if state and (state == IN_APP or self.kind == "child"):
+                    what = f"is {STATE_NAMES[state]} for {now - since:.1f} s: {text}"
+                    log("notice", f"{self.kind} {record.pid} {what}")
+            os.kill(record.pid, signal.SIGUSR1)
+        if records:
+            self.loop.call_at("dump", time.monotonic() + 0.05, functools.partial(self.dump_status, records))
+
+    def check_timeouts(self) -> None:
+        """Look for calls that exceed --timeout: first log them with their stacks, then end them."""
+        now, any_overdue = time.monotonic(), False
+        for record in self.children.values():
+            calls = [(since, text) for state, _, since, text in self.slots_of(record) if state == IN_APP]
+            since, text = min(calls, default=(NEVER, ""))
+            if record.leaving or now - since < self.limits.timeout_s:
+                record.overdue_since = 0.0
+                continue
+            any_overdue = True
+            if record.overdue_since != since:
+                record.overdue_since = since
+                log("error", f"{self.kind} {record.pid} is in the application for {now - since:.1f} s: {text}")
+                os.kill(record.pid, signal.SIGUSR1)
+            else:
+                self.end_overdue(record)
+        again_s = 0.2 if any_overdue else min(1.0, self.limits.timeout_s / 4)
+        self.loop.call_at("timeouts", now + again_s, self.check_timeouts)
+
+    def end_overdue(self, record: ChildRecord) -> None:
+        """End the one call that is in this process, with it."""
+        self.kill(record)
+
+    def check_source(self) -> None:
+        """Have another Server started when a source file has changed."""
+        source = source_files()
+        if source != self.source and not self.retiring:
+            self.report(b"h")
+        self.source = source
+        self.loop.call_at("source", time.monotonic() + 1.0, self.check_source)
+
+
+class ForkServer(Server):
+    """Accepts, and forks a Child for each connection."""
+
+    def __init__(self, context: ServerContext, listeners: List[Listener], options: Any, channel: socket.socket) -> None:
+        super().__init__(context, listeners, options, channel)
+        self.lifeline_reader, self.lifeline_writer = wake_up_pipe()
+        self.acceptor = Acceptor(
+            self.loop, listeners, self.limits, self.start_connection, self.capacity_error, self.set_full
+        )
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self.acceptor.resume()
+        self.become_ready()
+
+    def capacity_error(self) -> str:
+        """Return why there is no capacity, "" when there is."""
+        most = self.limits.max_children
+        return "" if len(self.children) < most else f"all {most} children are busy: --max-children allows more"
+
+    def start_connection(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
+        """Fork a child for the connection. Raises OSError where the system refuses."""
+        sock.setblocking(True)
+        date_line()  # made here once a second, and not in each child
+        client = peer[0].encode() if type(peer) is tuple else b"unix"
+        self.spawn(functools.partial(self.serve_connection, listener, sock, peer), client)
+        sock.close()  # or the client would not see the end of its connection
+
+    def serve_connection(self, listener: Listener, sock: socket.socket, peer: Any, at: int) -> None:
+        """Serve a connection, in a child."""
+        for _, held, _ in self.acceptor.held[1:]:
+            held.close()
+        connection = Connection(sock, peer, listener, self.context)
+        child = Child(self.lifeline_reader, self.pid, at, connection)
+        close_after_fork(child)
+        child.run(serve_connection(connection))
+        connection.sock.close()
+
+    def close_in_child(self) -> None:
+        """Close what a child does not need."""
+        super().close_in_child()
+        if self.lifeline_writer >= 0:
+            os.close(self.lifeline_writer)
+        for listener in self.acceptor.listeners:
+            listener.sock.close()
+
+    def close_after_fork(self) -> None:
+        """Close everything of the server's, in a process that the application has forked."""
+        self.close_in_child()
+        os.close(self.lifeline_reader)
+
+    def set_full(self, full: bool) -> bool:
+        """Write the lifeline a byte for the child that is wanted back, in place of one that none has taken."""
+        self.context.flags[FULL] = full  # before the byte: a child that becomes idle after it sees the byte
+        read_wake_ups(self.lifeline_reader)
+        if full and self.lifeline_writer >= 0:
+            wake(self.lifeline_writer)
+        return False
+
+    def on_child_exit(self, record: ChildRecord, status: int) -> None:
+        """Go on with the connections that wait: there is capacity."""
+        if self.acceptor.full or self.acceptor.draining:
+            self.acceptor.resume()
+
+    def stop_accepting(self) -> None:
+        """Leave the listeners to another Server, or drain them and have idle children go."""
+        if self.draining:
+            os.close(self.lifeline_writer)
+            self.lifeline_writer = -1
+            self.acceptor.drain()
         else:
+            self.acceptor.retire()
+
+    def abort(self) -> None:
+        """Drop what is held, and kill all children."""
+        self.drain()
+        self.acceptor.held.clear()
+        super().abort()
+
+    def is_done(self) -> bool:
+        """Return whether the last child has ended, and no connection is held."""
+        return not self.children and self.acceptor.is_done()
+
+
+class PreforkServer(Server):
+    """Keeps workers alive, which accept."""
+
+    kind = "worker"
+
+    def __init__(self, context: ServerContext, listeners: List[Listener], options: Any, channel: socket.socket) -> None:
+        super().__init__(context, listeners, options, channel)
+        self.all_slots = self.slots.copy()
+        self.backoff = Backoff()
+        self.next_spawn_at = 0.0
+        self.any_ready = False
+
+    def start(self) -> None:
+        """Begin to serve, with one worker: where that cannot start, the others would fail too."""
+        self.spawn_missing()
+
+    def spawn_missing(self) -> None:
+        """Start the workers that are missing, as soon as they may be started."""
+        wanted = self.options.workers if self.any_ready else 1
+        while not (self.retiring or self.draining) and self.slots:
+            if sum(not record.leaving for record in self.children.values()) >= wanted:
+                return
+            if time.monotonic() < self.next_spawn_at:
+                self.loop.call_at("spawn", self.next_spawn_at, self.spawn_missing)
+                return
+            ours, theirs = socket.socketpair()
+            ours.setblocking(False)
             try:
-                self.checking, self.checked = self.origin.check(), time.monotonic()
+                record = self.spawn(functools.partial(self.run_worker, ours, theirs), b"", ours)
+                self.loop.watch(ours.fileno(), functools.partial(self.on_worker, record))
             except OSError as error:
-                say(f"the new code cannot be tried: {error.strerror}")
+                ours.close()
+                log("warning", f"fork: {error.strerror}: see ulimit -u, and the limits of the system")
+                self.next_spawn_at = time.monotonic() + self.limits.retry_delay_s
+            finally:
+                theirs.close()
 
-    def heed_check(self, status: int) -> None:
-        """Start the new code, or go on with the old."""
-        fits = os.WIFEXITED(status) and os.WEXITSTATUS(status) == self.origin.FITS
-        if self.origin.watcher:
-            self.origin.watcher.broken = not fits
-        if fits:
-            self.exchange_image()
-        elif not self.renewal and not self.stops:
-            say("the new code cannot start: the old goes on")
+    def run_worker(self, ours: socket.socket, channel: socket.socket, at: int) -> None:
+        """Be a worker: serve until told to retire or to drain."""
+        ours.close()
+        for record in self.children.values():
+            if record.channel:
+                record.channel.close()
+        context, options = self.context, self.options
+        close_after_fork(Channel(channel, self.listeners))
+        if context.app is None:
+            context.app = options.load()
+            install_no_op_handlers()
+            gc.collect()
+            gc.freeze()
+        if options.max_requests:
+            import random
 
-    def exchange_image(self, _ready: bool = False) -> None:
-        """Become the new code. The pid stays, and the children with what they need, until that serves."""
-        if self.role.accepted:  # it would be lost
-            self.loop.on("renew", NOTHING, self.exchange_image, time.monotonic() + self.limits.moment_s)
+            context.requests_left = options.max_requests + random.randint(0, options.max_requests_jitter)
+            context.on_max_requests = functools.partial(send_word, channel, b"m")
+        worker = Worker(context, self.listeners, at, options.threads)
+        worker.others = [slot for slot in self.all_slots if slot != at]
+        close_after_fork(worker)
+        worker.loop.watch(channel.fileno(), functools.partial(self.on_server, worker, channel))
+        self.board.memory[at] = KEEP_ALIVE  # from here on its end is logged
+        worker.publish_load()
+        send_word(channel, b"r")
+        worker.acceptor.resume()
+        worker.loop.run()
+
+    def on_server(self, worker: Worker, channel: socket.socket) -> None:
+        """Do what the Server says, in a worker; retire where it is dead."""
+        word = receive_word(channel)
+        if word == b"":
+            worker.loop.forget(channel.fileno())
+            # No process is left that would end what is under way.
+            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
+        if word == b"t":
+            worker.abandon_overdue()
+        elif word == b"d" or self.context.flags[DRAINING]:
+            worker.drain()
+        elif word is not None:
+            worker.retire()
+
+    def on_worker(self, record: ChildRecord) -> None:
+        """A worker is ready, or has served --max-requests, or has ended."""
+        assert record.channel
+        word = receive_word(record.channel)
+        if word == b"r":
+            record.ready = self.any_ready = True
+            leaving = next((one for one in self.children.values() if one.leaving and not one.told), None)
+            if leaving and leaving.channel:
+                leaving.told = True
+                send_word(leaving.channel, b"r")
+            if sum(one.ready for one in self.children.values()) >= self.options.workers:
+                self.become_ready()
+        elif word == b"m":
+            record.leaving = True
+        elif word == b"":
+            self.loop.forget(record.channel.fileno())
+        self.spawn_missing()
+
+    def on_child_exit(self, record: ChildRecord, status: int) -> None:
+        """Replace a worker that has ended; end where none could start."""
+        assert record.channel
+        self.loop.forget(record.channel.fileno())
+        record.channel.close()
+        if self.retiring or self.draining:
             return
-        elders = {**self.elders.channels, **self.role.hand_over()}
-        lifeline = getattr(self.role, "lifeline", self.elders.lifeline)
-        # A signal that comes before the new image has its handlers waits until then.
-        signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
+        if not self.any_ready:
+            self.status = os.WEXITSTATUS(status) if os.WIFEXITED(status) and status else 1
+            self.abort()
+        elif not record.told:
+            self.next_spawn_at = self.backoff.after(f"worker {record.pid}", record.started_at, record.ready)
+        self.spawn_missing()
+
+    def end_overdue(self, record: ChildRecord) -> None:
+        """End a call that exceeds --timeout: a thread cannot be ended without its process, so the worker is
+        replaced, and its other connections end in peace."""
+        if self.options.threads == 1 or not record.channel:
+            self.kill(record)
+            return
+        record.leaving = True
+        send_word(record.channel, b"t")
+        kill = functools.partial(lambda: record.pid in self.children and self.kill(record))
+        self.loop.call_at(f"kill {record.pid}", time.monotonic() + self.limits.graceful_timeout_s, kill)
+        self.spawn_missing()
+
+    def stop_accepting(self) -> None:
+        """Have the workers retire or drain; one that is not ready has nothing to finish."""
+        for record in self.children.values():
+            if record.channel:
+                send_word(record.channel, b"d" if self.draining else b"r")
+            if not record.ready:
+                self.kill(record)
+        for listener in self.listeners:
+            listener.sock.close()
+
+
+# ---- supervisor: keeps a Server, and its own pid, across restarts -----------------------------
+
+# A restart
+#
+#     HUP --> Supervisor forks Server 2 --> imports --> "r" ready
+#                 | "r" retire                              |
+#                 v                                         v
+#             Server 1 leaves the listeners to it, answers what it has, ends with its last connection
+#
+#     Server 2 fails to start    Server 1 was not told anything, and goes on
+#     a ready Server dies        another one is forked, after a backoff; its children finish their requests
+#     Supervisor gets TERM       "d" drain to all Servers; a second TERM: "a" abort, and KILL a second later
+#     Supervisor dies            its end of the channels ends with it: all Servers drain
+#
+# Only the Supervisor acts on TERM, INT and HUP: a terminal and a service manager signal every process.
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNAL_NAMES = {number.value: number.name for number in signal.Signals}
+
+
+def ignore_signal(signum: int, frame: Optional[FrameType]) -> None:
+    """Do nothing. In contrast to SIG_IGN, a program that is started gets the default again."""
+
+
+def install_no_op_handlers() -> None:
+    """Leave stop signals and HUP to the Supervisor, also where the application has set its own handlers."""
+    for signum in (*STOP_SIGNALS, signal.SIGHUP):
+        signal.signal(signum, ignore_signal)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+
+def send_word(channel: socket.socket, word: bytes) -> None:
+    """Send a message of one byte. One to a dead process is dropped."""
+    try:
+        channel.send(word, DONTWAIT)
+    except OSError:
+        pass
+
+
+def receive_word(channel: socket.socket) -> Optional[bytes]:
+    """Return the next message, b"" when the other process is dead, None when there is no message."""
+    try:
+        return channel.recv(1, DONTWAIT)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
+
+
+class Channel:
+    """What a process has open before its Worker or Server exists."""
+
+    def __init__(self, sock: socket.socket, listeners: List[Listener]) -> None:
+        self.sock = sock
+        self.listeners = listeners
+
+    def close_after_fork(self) -> None:
+        """Close it."""
+        self.sock.close()
+        for listener in self.listeners:
+            listener.sock.close()
+
+
+_open_here: Any = None  # a WeakSet of what is open in this process
+_own_fork = False
+
+
+def fork() -> int:
+    """Fork a process of the server's: return 0 in it, else its pid. Raises OSError where the system refuses."""
+    global _own_fork, _open_here
+    _own_fork = True
+    try:
+        pid = os.fork()
+    finally:
+        _own_fork = False
+    if not pid:
+        atexit._clear()  # they belong to the process that registered them
+        if _open_here is not None:
+            _open_here.clear()
+    return pid
+
+
+def close_after_fork(owner: Any) -> None:
+    """Have owner.close_after_fork() called in each process that the application forks from this one."""
+    global _open_here
+    if _open_here is None:
+        import weakref
+
+        _open_here = weakref.WeakSet()
+        os.register_at_fork(after_in_child=after_application_fork)
+    _open_here.add(owner)
+
+
+def after_application_fork() -> None:
+    """Leave a process that the application has forked nothing of the server: no descriptor, no handler."""
+    if _own_fork:
+        return
+    for owner in list(_open_here):
+        owner.close_after_fork()
+    _open_here.clear()
+    if signal.getsignal(signal.SIGTERM) in (ignore_signal, *(one.on_signal for one in _supervisors)):
+        signal.set_wakeup_fd(-1)
+        faulthandler.unregister(signal.SIGUSR1)
+        for signum in (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD):
+            signal.signal(signum, signal.SIG_DFL)
+
+
+def run_exit_functions(timeout_s: float) -> None:
+    """Run what was registered with atexit in this process, and wait for its threads, but not for longer than
+    `timeout_s`: then the process ends."""
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+    signal.setitimer(signal.ITIMER_REAL, max(0.1, timeout_s))
+    atexit._run_exitfuncs()
+    threading = sys.modules.get("threading")
+    if threading:
+        threading._shutdown()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def notify(*lines: str) -> None:
+    """Tell the service manager, where there is one (sd_notify(3))."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if path:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            try:
+                sock.sendto("\n".join(lines).encode(), "\0" + path[1:] if path[0] == "@" else path)
+            except OSError:
+                pass
+
+
+def print_ready(options: Any, listeners: List[Listener]) -> None:
+    """Print the ready line, and on a terminal how to go on; tell the service manager."""
+    where = ", ".join(dict.fromkeys(listener.where for listener in listeners))
+    try:
+        print(f"Serving HTTP{'S' if options.certfile else ''} on {where} ...", flush=True)
+        if os.isatty(1) and not listeners[0].unix:
+            scheme, port = "https" if options.certfile else "http", listeners[0].environ["SERVER_PORT"]
+            print(f"Open {scheme}://localhost:{port}/ in a browser; Ctrl-C stops the server.", flush=True)
+    except (OSError, ValueError):  # a closed pipe or terminal
+        pass
+    notify("READY=1")
+
+
+class ServerRecord:
+    """What the Supervisor knows of a Server."""
+
+    def __init__(self, pid: int, channel: socket.socket) -> None:
+        self.pid = pid
+        self.channel = channel
+        self.started_at = time.monotonic()
+        self.ready = self.retiring = self.given_up = False
+
+
+class Supervisor:
+    """Forks Servers, and knows no HTTP. It never imports the application: nothing in it goes stale."""
+
+    def __init__(self, options: Any, listeners: List[Listener]) -> None:
+        self.options = options
+        self.limits = options.limits
+        self.listeners = listeners
+        self.loop = Loop()
+        self.servers: Dict[int, ServerRecord] = {}
+        self.backoff = Backoff()
+        self.stops = 0
+        self.interrupted = False  # by INT, not TERM
+        self.reload_requested = self.dump_requested = False
+        self.was_ready = self.stopping = False
+        self.status = 0
+        self.reader, self.writer = wake_up_pipe()
+
+    def run(self) -> int:
+        """Serve until told to stop, or until the first Server fails to start; return the exit status."""
+        _supervisors.append(self)
+        wakeup_before = signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
+        signals = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
+        before = {signum: signal.signal(signum, self.on_signal) for signum in signals}
+        close_after_fork(self)
+        self.loop.watch(self.reader, self.on_wake)
         try:
-            if not self.stops:
-                self.origin.again(self.listeners, elders, lifeline)
+            self.spawn()
+            self.loop.run()
+        finally:
+            for listener in self.listeners:
+                listener.remove_file()
+            signal.set_wakeup_fd(wakeup_before)
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+            self.close_after_fork()
+            _supervisors.remove(self)
+        return self.status
+
+    def close_after_fork(self) -> None:
+        """Close everything."""
+        for server in self.servers.values():
+            server.channel.close()
+        for listener in self.listeners:
+            listener.sock.close()
+        self.loop.close()
+        os.close(self.reader)
+        os.close(self.writer)
+
+    # Servers: spawned, ready, dead.
+
+    def spawn(self) -> None:
+        """Fork a Server, for the start, for HUP, or in place of a dead one."""
+        ours, theirs = socket.socketpair()
+        try:
+            pid = fork()
         except OSError as error:
-            self.site.leaving[0] = self.role.parting = 0
-            say(f"the new code cannot be started: {error.strerror}")
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)
+            ours.close()
+            log("warning", f"fork: {error.strerror}: see ulimit -u, and the limits of the system")
+            self.loop.call_at("spawn", time.monotonic() + self.limits.retry_delay_s, self.spawn)
+            return
+        finally:
+            if sys.exc_info()[0] or pid:
+                theirs.close()
+        if not pid:
+            self.be_server(ours, theirs)
+        server = self.servers[pid] = ServerRecord(pid, ours)
+        self.loop.watch(ours.fileno(), functools.partial(self.on_server, server))
 
-    # Show.
+    def be_server(self, ours: socket.socket, channel: socket.socket) -> NoReturn:
+        """Be a Server, and end."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for descriptor in (self.reader, self.writer):
+                os.close(descriptor)
+            for sock in (ours, *(server.channel for server in self.servers.values())):
+                sock.close()  # else the Supervisor's end would not be the end of these
+            self.loop.close()
+            status = run_server(self.options, self.listeners, channel)
+        except ConfigError as error:
+            status = 2
+            print_error(error)
+        except BaseException as error:
+            sys.excepthook(type(error), error, error.__traceback__)
+        finally:
+            try:
+                flush_streams()
+            finally:
+                os._exit(status)
 
-    def show(self, pids: List[int], _ready: bool = False) -> None:
-        """Say on stderr what each of these processes is doing, and have it show its stacks."""
-        pid = pids.pop() if pids else 0
-        if pid in self.children or pid == self.pid:
-            self.show_slots(pid, self.children.get(pid, Scoreboard.SLOT_BYTES))
-        elif pid in self.elders.channels:
-            say(f"{pid} is from before the restart")
-        if pid in (*self.children, *self.elders.channels):
-            os.kill(pid, signal.SIGUSR1)
-        if pids:  # one after the other, lest they mix
-            self.loop.on("show", NOTHING, functools.partial(self.show, pids), time.monotonic() + self.SHOW_S)
+    def on_server(self, server: ServerRecord) -> None:
+        """A Server is ready, or its source has changed, or it is dead."""
+        word = receive_word(server.channel)
+        if word == b"":
+            self.loop.forget(server.channel.fileno())
+        elif word == b"h":
+            self.reload_requested = True
+            self.reload()
+        elif word == b"r" and not self.stopping:
+            server.ready = True
+            if self.was_ready:
+                notify("READY=1")
+            else:
+                self.was_ready = True
+                print_ready(self.options, self.listeners)
+            self.retire_others(server)
+            self.reload()
 
-    def show_slots(self, pid: int, at: int) -> None:
-        """Say what the scoreboard has of a process."""
-        board, now = self.site.board, time.monotonic()
-        load = board.words[at // 4 + 1]
-        has = f" has {load} connections" if self.name == "worker" and load < board.NOBODY - 1 else ""
-        say(f"{self.name} {pid}{has}")
-        for slot in range(at, at + self.wide, board.SLOT_BYTES):
-            state, since, line = board.read(slot)
-            if state == CALL or (state and self.name == "child" and self.forks):
-                since -= Limits.fresh_s if state in (SILENT, HEADING) else 0.0  # see expendable
-                long = f" for {now - since:.1f} s" if state in (SILENT, HEADING, CALL) else ""
-                say(f"{self.name} {pid} is {STATES[state]}{long}: {line.decode('latin-1')}")
+    def retire_others(self, current: ServerRecord) -> None:
+        """Leave the listeners to one Server. Of the others one may retire at its ease; older ones have the
+        graceful timeout."""
+        for server in self.servers.values():
+            if server.retiring:
+                send_word(server.channel, b"d")
+            elif server.ready and server is not current:
+                server.retiring = True
+                send_word(server.channel, b"r")
 
-    def kill(self, pid: int, signum: int) -> None:
-        """Send a signal to a child, and remember whom it ends."""
-        if signum == signal.SIGKILL:
-            self.killed.add(pid)
-        os.kill(pid, signum)
+    def reload(self) -> None:
+        """Have another Server started, if that was asked for, as soon as none is starting."""
+        starting = next((server for server in self.servers.values() if not server.ready), None)
+        if not self.reload_requested or self.stopping:
+            return
+        if starting:
+            overdue_at = starting.started_at + self.limits.graceful_timeout_s
+            if time.monotonic() >= overdue_at:
+                starting.given_up = True
+                os.kill(starting.pid, signal.SIGKILL)
+            else:
+                self.loop.call_at("reload", overdue_at, self.reload)
+            return
+        self.reload_requested = False
+        notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self.spawn()
 
-    def watch(self, _ready: bool = False) -> None:
-        """Look for calls into the application that take too long: show the stacks, then end them."""
-        now, late, board = time.monotonic(), {}, self.site.board
-        for pid, at in self.children.items():
-            for slot in range(at, at + self.wide, board.SLOT_BYTES):
-                state, since, line = board.read(slot)
-                key = pid, slot, since
-                if state != CALL or now - since < self.limits.timeout_s:
-                    continue
-                late[key] = looks = self.late.get(key, 0) + 1
-                if looks == 1:
-                    what = line.decode("latin-1")
-                    say(f"{self.name} {pid} is in the application for {now - since:.1f} s: {what}")
-                # Apart, for a system call that the first interrupts goes on after the second.
-                self.kill(pid, (signal.SIGUSR1, signal.SIGURG, signal.SIGKILL)[min(looks, 3) - 1])
-        self.late = late
-        again = self.LATE_S if late else min(1.0, self.limits.timeout_s / 4)
-        self.loop.on("watch", NOTHING, self.watch, now + again)
+    def on_exit(self, server: ServerRecord, status: int) -> None:
+        """Go on without a Server."""
+        self.loop.forget(server.channel.fileno())
+        server.channel.close()
+        if self.stopping:
+            return
+        if not self.was_ready and not server.given_up:  # it has shown why
+            self.status = (os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1) or 1
+            self.loop.running = False
+            return
+        if not server.ready and not server.given_up:
+            log("error", f"the new Server {describe_exit(status)} before it was ready: the previous one goes on")
+            notify("READY=1")
+        elif not server.retiring and not server.given_up:
+            log("error", f"Server {server.pid} {describe_exit(status)}")
+        self.reload()
+        if all(other.retiring for other in self.servers.values()):
+            when = self.backoff.after(f"Server {server.pid}", server.started_at, server.ready)
+            self.loop.call_at("spawn", when, self.spawn)
+
+    # Signals.
+
+    def on_signal(self, signum: int, frame: Optional[FrameType]) -> None:
+        """Note a signal: only what is noted counts, whatever else wakes the loop."""
+        if signum in STOP_SIGNALS:
+            self.stops += 1
+            self.interrupted = self.interrupted or signum == signal.SIGINT
+        elif signum == signal.SIGHUP:
+            self.reload_requested = True
+        elif signum == signal.SIGUSR1:
+            self.dump_requested = True
+
+    def on_wake(self) -> None:
+        """Act on the signals that have arrived."""
+        read_wake_ups(self.reader)
+        self.reap()
+        if self.dump_requested:
+            self.dump_requested = False
+            for pid in self.servers:
+                os.kill(pid, signal.SIGUSR1)
+        if self.stops:
+            self.stop()
+        if self.stops > 1:
+            self.abort()
+        self.reload()
+
+    def reap(self) -> None:
+        """Reap Servers that have ended; as PID 1, which inherits orphans, every process. A program that calls
+        serve() reaps its other children itself."""
+        for pid in [-1] if os.getpid() == 1 else list(self.servers):
+            try:
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                while ended:
+                    server = self.servers.pop(ended, None)
+                    if server:
+                        self.on_exit(server, status)
+                    ended, status = os.waitpid(pid, os.WNOHANG)
+            except ChildProcessError:
+                pass
+        if self.stopping and not self.servers:
+            self.loop.running = os.getpid() == 1 and has_children()
+
+    def stop(self) -> None:
+        """Have all Servers drain; one that is still starting is given up."""
+        if self.stopping:
+            return
+        self.stopping = True
+        notify("STOPPING=1")
+        self.loop.timers.clear()
+        self.status = 130 if self.interrupted and not self.was_ready else 0
+        for server in self.servers.values():
+            send_word(server.channel, b"d")
+            if not server.ready:
+                os.kill(server.pid, signal.SIGTERM)
+        now, delay_s = time.monotonic(), self.limits.drain_delay_s
+        self.loop.call_at("files", now + delay_s, self.remove_files)
+        self.loop.call_at("kill", now + delay_s + self.limits.graceful_timeout_s + 2, self.kill_all)
+        self.reap()
+
+    def abort(self) -> None:
+        """Have all Servers kill their children and end."""
+        self.remove_files()
+        for server in self.servers.values():
+            send_word(server.channel, b"a")
+        self.loop.timers.setdefault("abort", (time.monotonic() + 1, self.kill_all))
+
+    def remove_files(self) -> None:
+        """Remove the socket files, and leave the listeners to the Servers."""
+        for listener in self.listeners:
+            listener.remove_file()
+            listener.sock.close()
+
+    def kill_all(self) -> None:
+        """End what does not end by itself."""
+        for pid in self.servers:
+            os.kill(pid, signal.SIGKILL)
+        if not self.servers:  # as PID 1: whatever is left ends with it
+            self.loop.running = False
+
+
+_supervisors: List[Supervisor] = []
+
+
+def has_children() -> bool:
+    """Return whether this process has any child left."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return True
+    except ChildProcessError:
+        return False
+
+
+def run_server(options: Any, listeners: List[Listener], channel: socket.socket) -> int:
+    """Import the application and serve, in a process of a Supervisor; return the exit status. Raises
+    ConfigError, and whatever the import raises."""
+    import fcntl
+
+    for signum in (signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, ignore_signal)
+    signal.signal(signal.SIGHUP, ignore_signal)
+    faulthandler.register(signal.SIGUSR1, file=2)
+    # An import that hangs reads no message: until it is done, the kernel ends this process at the first one,
+    # and at the Supervisor's death (SIGIO; where that is ignored by default, the handler does).
+    signal.signal(signal.SIGIO, lambda *_: os._exit(1))
+    fcntl.fcntl(channel, fcntl.F_SETOWN, os.getpid())
+    flags = fcntl.fcntl(channel, fcntl.F_GETFL)
+    fcntl.fcntl(channel, fcntl.F_SETFL, flags | os.O_ASYNC)
+    before = Channel(channel, listeners)
+    close_after_fork(before)
+    enter_folder(options)
+    context = make_context(options)
+    if options.preload or not options.workers:
+        context.app = options.load()
+        warn_of_threads()
+    fcntl.fcntl(channel, fcntl.F_SETFL, flags)
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    install_no_op_handlers()
+    faulthandler.unregister(signal.SIGUSR1)
+    _open_here.clear()
+    server = (PreforkServer if options.workers else ForkServer)(context, listeners, options, channel)
+    status = server.run()
+    run_exit_functions(options.limits.graceful_timeout_s)
+    return status
+
+
+class Alone:
+    """A Worker that is the whole server, for --no-fork."""
+
+    def __init__(self, options: Any, listeners: List[Listener]) -> None:
+        self.options = options
+        self.listeners = listeners
+        context = make_context(options)
+        context.app = options.load()
+        self.worker = Worker(context, listeners, Scoreboard.SLOT_BYTES)
+        self.stops = 0
+        self.reader, self.writer = wake_up_pipe()
+
+    def run(self) -> int:
+        """Serve until told to stop; return the exit status."""
+        _supervisors.append(self)  # type: ignore
+        signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
+        signals = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1)
+        before = {signum: signal.signal(signum, self.on_signal) for signum in signals}
+        faulthandler.register(signal.SIGUSR1, file=2, chain=True)
+        close_after_fork(self)
+        self.worker.loop.watch(self.reader, self.on_wake)
+        print_ready(self.options, self.listeners)
+        try:
+            self.worker.acceptor.resume()
+            self.worker.loop.run()
+        finally:
+            faulthandler.unregister(signal.SIGUSR1)
+            signal.set_wakeup_fd(-1)
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+        return 0
+
+    def on_signal(self, signum: int, frame: Optional[FrameType]) -> None:
+        """Note a signal; a second one that stops ends at once, for the loop may be in the application."""
+        if signum in STOP_SIGNALS:
+            self.stops += 1
+            if self.stops > 1:
+                self.abort()
+        elif signum == signal.SIGHUP:
+            log("notice", "HUP restarts nothing with --no-fork")
+        else:
+            state, _, since, text = self.worker.board.read(self.worker.at)
+            doing = f"in the application for {time.monotonic() - since:.1f} s: {text}" if state == IN_APP else "waiting"
+            log("notice", f"has {self.worker.load} connections, and is {doing}")
+
+    def on_wake(self) -> None:
+        """Drain, at the end of the delay, and reap orphans as PID 1."""
+        read_wake_ups(self.reader)
+        while os.getpid() == 1 and has_children() and os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+        if self.stops and "drain" not in self.worker.loop.timers and not self.worker.draining:
+            notify("STOPPING=1")
+            self.worker.context.closing = True
+            self.worker.loop.call_at("drain", time.monotonic() + self.options.limits.drain_delay_s, self.drain)
+
+    def drain(self) -> None:
+        """Finish what is under way."""
+        self.worker.loop.call_at("abort", time.monotonic() + self.options.limits.graceful_timeout_s, self.abort)
+        for listener in self.listeners:
+            listener.remove_file()
+        self.worker.drain()
+
+    def abort(self) -> NoReturn:
+        """End at once."""
+        for listener in self.listeners:
+            listener.remove_file()
+        flush_streams()
+        os._exit(0)
+
+    def close_after_fork(self) -> None:
+        """Close everything of the server's, in a process that the application has forked."""
+        self.worker.close_after_fork()
+        os.close(self.reader)
+        os.close(self.writer)
 
 
 # ---- command line: from arguments to a running server -----------------------------------------
 
-LIMITS = (  # option, attribute of Limits, metavar, help
-    ("--max-children", "max_children", "N", "processes at once; further clients wait"),
-    ("--backlog", "backlog", "N", "connections that may wait in the kernel's queue"),
-    ("--header-timeout", "header_timeout_s", "S", "seconds in which the head of a request arrives"),
-    ("--keep-alive", "keep_alive_s", "S", "seconds that an idle connection waits for its next request"),
-    ("--stall-timeout", "stall_timeout_s", "S", "seconds that a body may be behind --min-rate"),
-    ("--send-timeout", "send_timeout_s", "S", "seconds that a client who reads may be behind --min-rate"),
-    ("--min-rate", "rate_bytes_per_s", "BYTES", "bytes a second that a client sends of a body, or reads"),
-    ("--timeout", "timeout_s", "S", "seconds after which a call into the application is ended; 0 is never"),
-    ("--graceful-timeout", "graceful_timeout_s", "S", "seconds that requests in flight have at the end"),
-    ("--drain-delay", "drain_delay_s", "S", "seconds to go on before that, saying Connection: close"),
-    ("--max-body", "body_bytes", "BYTES", "the largest body of a request"),
-)
-SETTINGS: Any = (  # option, default, metavar (None for a flag), help
-    ("--app", None, "MODULE:APP", "the application: MODULE, MODULE:NAME or MODULE:FACTORY(); "
-     "without one, a page says hello"),
-    ("--bind", [], "HOST:PORT", "where to listen, also :PORT, [IPV6]:PORT, unix:PATH and fd://N, and several "
-     "times; port 0 is any free one; other defaults are what systemd has opened, and 0.0.0.0:PORT where the "
-     "environment names a PORT (localhost:8888)"),
-    ("--no-fork", False, None, "serve in one process, for debuggers; slow requests delay all"),
-    ("--workers", "0", "N", "fork workers beforehand, each for many connections: auto is one for each "
-     "processor, 0 a process for each connection; WEB_CONCURRENCY in the environment is another default"),
-    ("--threads", 1, "N", "threads that call the application in each worker"),
-    ("--max-requests", 0, "N", "requests after which a worker is replaced; 0 is never"),
-    ("--max-requests-jitter", 0, "N", "at most so many requests more, at random"),
-    ("--check-config", False, None, "say what keeps the server from starting or from serving well, and exit"),
-    ("--reload", False, None, "start anew when a file changes that the application has imported"),
-    ("--no-preload", False, None, "import the application in each worker"),
-    ("--root-path", "", "/PATH", "mount the application below this path"),
-    ("--certfile", None, "FILE", "speak TLS, with this certificate and those that lead to it"),
-    ("--keyfile", None, "FILE", "its private key, where --certfile does not have it"),
-    ("--ca-certs", None, "FILE", "clients need a certificate that one of these has signed"),
-    ("--forwarded-allow-ips", "127.0.0.1,::1", "LIST", "proxies whose X-Forwarded-For, -Proto and -Host are "
-     "believed: addresses, networks, unix, or * for all; FORWARDED_ALLOW_IPS in the environment is another "
-     "default"),
-    ("--validate", False, None, "hold the application to PEP 3333, by wsgiref.validate"),
-    ("--access-log", None, "FILE", "a line for each request; - is stderr, and the default on a terminal"),
-    ("--access-log-format", "combined", "FORMAT", "combined, with the microseconds taken, or json"),
-    ("--verbose", False, None, "say on stderr what is wrong with each refused request, as on a terminal"),
-)
-APP = re.compile(r"([^\W\d]\w*(?:\.[^\W\d]\w*)*)(?::([^\W\d]\w*(?:\.[^\W\d]\w*)*)(\(\))?)?")
+
+def number(low: float, high: float, kind: Any = int) -> Callable[[str], Any]:
+    """Return a function that reads a number in this range, and raises ArgumentTypeError."""
+
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = NEVER
+        if not low <= value <= high:
+            import argparse
+
+            raise argparse.ArgumentTypeError(f"a number from {low:g} to {high:.15g}, not {text}")
+        return value
+
+    return read
+
+
+COUNT, SIZE, SECONDS = number(0, 10**6), number(1, 10**15), number(1e-6, 10**6, float)
+OPTIONS: Any = (  # groups of (option, type or None for a flag, default or attribute of Limits, metavar, help)
+    ("application", (
+        ("--app", str, None, "MODULE:APP", "the WSGI application: MODULE, MODULE:NAME or MODULE:FACTORY(); by "
+         "default a page says hello"),
+        ("--root-path", str, "", "/PATH", "mount the application below this path"),
+        ("--validate", None, False, "", "check the application against PEP 3333, by wsgiref.validate"),
+        ("--reload", None, False, "", "restart when a source file changes"),
+        ("--check-config", None, False, "", "import, bind, read the certificates, report what fails, and exit"),
+    )),
+    ("listening", (
+        ("--bind", str, [], "HOST:PORT", "also :PORT, [IPV6]:PORT, unix:PATH and fd://N; may be repeated; port 0 "
+         "is any free one; by default the sockets of systemd, or 0.0.0.0:$PORT, or localhost:8888"),
+        ("--backlog", number(1, 10**6), "backlog", "N", "connections that may wait in the kernel"),
+    )),
+    ("processes", (
+        ("--no-fork", None, False, "", "serve in one process, for debuggers; a slow request delays the others"),
+        ("--max-children", number(1, 10**6), "max_children", "N", "processes at once; further clients wait"),
+        ("--workers", str, "0", "N", "worker processes with many connections each; auto: one a processor; 0: a "
+         "process for each connection; WEB_CONCURRENCY in the environment is another default"),
+        ("--threads", number(1, 10**6), 1, "N", "threads that call the application in each worker"),
+        ("--preload", None, False, "", "import the application once, before the workers are forked"),
+        ("--max-requests", COUNT, 0, "N", "replace a worker after so many requests; 0: never"),
+        ("--max-requests-jitter", COUNT, 0, "N", "and up to so many more, at random"),
+    )),
+    ("limits and timeouts", (
+        ("--header-timeout", SECONDS, "header_timeout_s", "S", "seconds for the head of a request to arrive"),
+        ("--keep-alive", SECONDS, "keep_alive_s", "S", "seconds that an idle connection stays open"),
+        ("--stall-timeout", SECONDS, "stall_timeout_s", "S", "seconds that a request body may be behind --min-rate"),
+        ("--send-timeout", SECONDS, "send_timeout_s", "S", "seconds that a reading client may be behind --min-rate"),
+        ("--min-rate", SIZE, "rate_bytes_per_s", "BYTES", "bytes a second of a request body, or read by a client"),
+        ("--timeout", number(0, 10**6, float), "timeout_s", "S", "seconds that a call into the application may take; "
+         "0: no limit"),
+        ("--graceful-timeout", SECONDS, "graceful_timeout_s", "S", "seconds for requests in flight at the end"),
+        ("--drain-delay", number(0, 10**6, float), "drain_delay_s", "S", "seconds to go on before that, with "
+         "Connection: close"),
+        ("--max-body", SIZE, "body_bytes", "BYTES", "size of a request body"),
+        ("--limit-request-line", SIZE, "request_line_bytes", "BYTES", "size of a request-line"),
+        ("--limit-request-field-size", SIZE, "field_line_bytes", "BYTES", "size of a field line"),
+    )),
+    ("TLS", (
+        ("--certfile", str, None, "FILE", "speak TLS, with this certificate and its chain"),
+        ("--keyfile", str, None, "FILE", "its private key, where --certfile does not have it"),
+        ("--ca-certs", str, None, "FILE", "require a certificate of clients, signed by one of these"),
+    )),
+    ("proxies and logging", (
+        ("--forwarded-allow-ips", str, "127.0.0.1,::1", "LIST", "proxies whose X-Forwarded-For and -Proto are "
+         "trusted: addresses, networks, unix, or *; FORWARDED_ALLOW_IPS in the environment is another default"),
+        ("--access-log", str, None, "FILE", "a line for each request; -: stderr, the default on a terminal"),
+        ("--access-log-format", str, "combined", "FORMAT", "combined, with the microseconds taken, or json"),
+        ("--verbose", None, False, "", "log the reason of each refusal, as on a terminal"),
+    )),
+)  # fmt: skip
+APP = re.compile(r"([^\W\d][\w-]*(?:\.[^\W\d][\w-]*)*)(?::([^\W\d]\w*(?:\.[^\W\d]\w*)*)(\(.*\))?)?", re.DOTALL)
+
+
+def make_parser() -> Any:
+    """Return the parser of the command line, which raises ConfigError."""
+    import argparse  # takes 10 ms, and a program that imports this file never needs it
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise ConfigError(message)
+
+    layout = functools.partial(argparse.HelpFormatter, width=80)  # without a width it imports shutil
+    description = (__doc__ or "").split("\n")[0]
+    parser = Parser(prog="webserver.py", allow_abbrev=False, description=description, formatter_class=layout)
+    parser.add_argument("module", nargs="?", metavar="MODULE:APP", help="as --app")
+    for title, options in OPTIONS:
+        group = parser.add_argument_group(title)
+        for option, kind, default, metavar, text in options:
+            if kind is None:
+                group.add_argument(option, action="store_true", help=text)
+            elif default == []:
+                group.add_argument(option, action="append", default=[], metavar=metavar, help=text)
+            else:
+                dest = default if kind is not str and hasattr(Limits, str(default)) else option[2:].replace("-", "_")
+                default = getattr(Limits, dest, default)
+                shown = "" if default in (None, "") else f" ({default:.15g})" if kind is not str else f" ({default})"
+                group.add_argument(option, type=kind, dest=dest, default=default, metavar=metavar, help=text + shown)
+    parser.add_argument("--version", action="version", version="webserver.py " + __version__)
+    parser.set_defaults(workers=os.environ.get("WEB_CONCURRENCY") or "0")
+    if "FORWARDED_ALLOW_IPS" in os.environ:
+        parser.set_defaults(forwarded_allow_ips=os.environ["FORWARDED_ALLOW_IPS"])
+    return parser
+
+
+def parse_options(arguments: Optional[Sequence[str]], app: Any) -> Any:
+    """Return the options, with `limits`, `trusted`, and `load`, which returns the application. Raises
+    ConfigError."""
+    options = make_parser().parse_args(arguments)
+    options.limits = Limits()
+    for name, value in vars(options).items():
+        if hasattr(Limits, name):
+            setattr(options.limits, name, value)
+    check_processes(options)
+    if options.app is not None and options.module is not None:
+        raise ConfigError("the application is named twice")
+    if not re.fullmatch(r"(/[^/?#\x00-\x20\x7f]+)*", options.root_path):
+        raise ConfigError(f"--root-path: /PATH, without a slash at its end, not {options.root_path}")
+    if options.access_log_format not in ("combined", "json"):
+        raise ConfigError(f"--access-log-format: combined or json, not {options.access_log_format}")
+    if options.certfile is None and (options.keyfile, options.ca_certs) != (None, None):
+        raise ConfigError("--keyfile, --ca-certs: only with --certfile")
+    try:
+        options.trusted = TrustedProxies(options.forwarded_allow_ips)
+    except ValueError as error:
+        raise ConfigError(f"--forwarded-allow-ips, FORWARDED_ALLOW_IPS: {error}") from None
+    options.folder = working_folder()
+    for name in ("access_log", "certfile", "keyfile", "ca_certs"):
+        if getattr(options, name) not in (None, "", "-"):
+            setattr(options, name, os.path.join(options.folder, getattr(options, name)))
+    binds = options.bind or default_binds(os.environ)
+    relative = re.compile("unix:[^/]").match
+    options.bind = [f"unix:{options.folder}/{bind[5:]}" if relative(bind) else bind for bind in binds]
+    options.resolved_folder = os.getcwd()
+    options.app = options.module if options.app is None else options.app
+    options.load = functools.partial(load_application, options, app)
+    return options
+
+
+def check_processes(options: Any) -> None:
+    """Make --workers a number. Raises ConfigError where it contradicts other options."""
+    if options.workers == "auto":
+        affinity = getattr(os, "sched_getaffinity", None)
+        options.workers = len(affinity(0)) if affinity else os.cpu_count() or 1
+    elif not re.fullmatch("[0-9]{1,4}", options.workers):
+        raise ConfigError(f"--workers, WEB_CONCURRENCY: a number or auto, not {options.workers}")
+    options.workers = 0 if options.no_fork else int(options.workers)
+    if not options.no_fork and not hasattr(os, "fork"):
+        raise ConfigError("this platform has no fork: use --no-fork")
+    for name, default in (("threads", 1), ("max_requests", 0), ("max_requests_jitter", 0), ("preload", False)):
+        if getattr(options, name) != default and not options.workers:
+            raise ConfigError(f"--{name.replace('_', '-')}: only with --workers")
+    if options.no_fork and (options.timeout_s or options.reload):
+        raise ConfigError("--timeout, --reload: not with --no-fork")
+
+
+def default_binds(environ: Any) -> List[str]:
+    """Return where to listen by default: the sockets of the service manager (sd_listen_fds(3)), a port that
+    the platform asks for, or the article's."""
+    count = environ.get("LISTEN_FDS", "")
+    if re.fullmatch("[1-9][0-9]{0,3}", count):
+        if environ.get("LISTEN_PID") == str(os.getpid()):
+            return [f"fd://{3 + number}" for number in range(int(count))]
+        log("warning", "LISTEN_FDS is for another process, LISTEN_PID; --bind fd://3 takes the first socket anyway")
+    return [f"0.0.0.0:{environ['PORT']}" if environ.get("PORT") else "localhost:8888"]
+
+
+def working_folder() -> str:
+    """Return the current folder by the name that it was entered by: a link in it may lead elsewhere later.
+    Raises ConfigError."""
+    name = os.environ.get("PWD", "")
+    try:
+        return name if os.path.isabs(name) and os.path.samefile(name, ".") else os.getcwd()
+    except OSError:
+        pass
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise ConfigError(f"the current folder cannot be used: {error.strerror}") from None
+
+
+def enter_folder(options: Any) -> None:
+    """Enter the working folder again, by its name: it may be another release now."""
+    import importlib
+
+    try:
+        os.chdir(options.folder)
+    except OSError as error:
+        raise ConfigError(f"cannot enter {options.folder}: {error.strerror}") from None
+    sys.path[:] = [os.getcwd() if name == options.resolved_folder else name for name in sys.path]
+    importlib.invalidate_caches()
+
+
+def source_files() -> Set[Tuple[str, int]]:
+    """Return the application's Python files, and when each was changed."""
+    found, library = set(), os.path.dirname(os.__file__)
+    for top in {os.getcwd(), *map(os.path.abspath, sys.path)}:
+        if top == "/" or (top + "/").startswith(library + "/"):
+            continue
+        for folder, folders, files in os.walk(top):
+            foreign = ("node_modules", "site-packages", "dist-packages", "__pycache__")
+            folders[:] = [
+                name for name in folders
+                if name[0] != "." and name not in foreign and not os.path.exists(f"{folder}/{name}/pyvenv.cfg")
+            ]  # fmt: skip
+            for path in (os.path.join(folder, name) for name in files if name.endswith(".py")):
+                try:
+                    found.add((path, os.stat(path).st_ctime_ns))  # st_mtime may be anything
+                except OSError:  # it is about to be written
+                    pass
+    return found
 
 
 def hello(environ: Environ, start_response: Callable[..., Any]) -> List[bytes]:
@@ -3480,49 +3855,125 @@ def hello(environ: Environ, start_response: Callable[..., Any]) -> List[bytes]:
     return [b"Hello, World!\n"]
 
 
-def load(spec: str) -> Application:
-    """Return the application that MODULE:APP names. Raises UsageError, and whatever the
-    application's own module raises."""
-    match = APP.fullmatch(spec)
-    if not match:
-        raise UsageError(f"not MODULE, MODULE:APP or MODULE:FACTORY(): {spec}")
-    module, path, factory = match.groups()
-    sys.path.insert(0, os.getcwd())
-    import importlib
-
+def load_application(options: Any, app: Any) -> Application:
+    """Return the application that the options name, or `app`, or the page. Raises ConfigError, and what its
+    module raises."""
     try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name and (module + ".").startswith(error.name + "."):
-            raise UsageError(f"no module named {error.name}") from None
-        raise
-    for name in (path or ("application" if hasattr(found, "application") else "app")).split("."):
-        if not hasattr(found, name):
-            raise UsageError(f"{module} has no {path or 'application, and no app'}")
-        found = getattr(found, name)
-    if factory and callable(found):
-        found = found()
-    if not callable(found):
-        raise UsageError(f"{spec} is no WSGI application: {type(found).__name__} is not callable")
-    application: Application = found
-    return application
-
-
-def load_application(found: Any, app: Any, watcher: Optional[Watcher]) -> Application:
-    """Return the application that the command line names, or `app`, or the page."""
-    spec = found.module if found.app is None else found.app
-    try:
-        application: Application = load(spec) if spec is not None else hello if app is None else app
+        application: Application = find_application(options.app) if options.app is not None else app or hello
     except SystemExit as error:
-        raise UsageError(f"{spec} ends the program at its import: SystemExit({error.code!r})") from None
-    if watcher:
-        watcher.report()
-        application = watcher.around(application)
-    if found.validate:
+        raise ConfigError(f"{options.app} ends the program at its import: SystemExit({error.code!r})") from None
+    patched = sys.modules.get("gevent.monkey") or sys.modules.get("eventlet.patcher")
+    if patched and (getattr(patched, "saved", None) or getattr(patched, "already_patched", None)):
+        name = patched.__name__.partition(".")[0]
+        raise ConfigError(f"{name} has patched the standard library, which this server cannot use then: see gunicorn")
+    if options.validate:
         from wsgiref.validate import validator
 
         application = validator(application)
     return application
+
+
+def find_application(spec: str) -> Application:
+    """Return the application that MODULE:APP names. Raises ConfigError, and what its module raises."""
+    import importlib
+
+    match = APP.fullmatch(spec)
+    if not match:
+        raise ConfigError(f"not MODULE, MODULE:APP or MODULE:FACTORY(): {spec}")
+    module, path, call_text = match.groups()
+    sys.path.insert(0, os.getcwd())
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and (module + ".").startswith(error.name + "."):
+            raise ConfigError(f"no module named {error.name}") from None
+        raise
+    for name in (path or ("application" if hasattr(found, "application") else "app")).split("."):
+        if not hasattr(found, name):
+            raise ConfigError(f"{module} has no {path or 'application, and no app'}")
+        found = getattr(found, name)
+    if call_text:
+        positional, named = parse_literals(spec, call_text)
+        found = found(*positional, **named) if callable(found) else found
+    if not callable(found):
+        raise ConfigError(f"{spec} is not a WSGI application: {type(found).__name__} is not callable")
+    application: Application = found
+    return application
+
+
+def parse_literals(spec: str, call_text: str) -> Tuple[List[Any], Dict[str, Any]]:
+    """Return the arguments in a call of a factory. Raises ConfigError for what is not a literal."""
+    import ast
+
+    try:
+        call: Any = ast.parse("f" + call_text, mode="eval").body
+        positional = [ast.literal_eval(value) for value in call.args]
+        return positional, {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    except (SyntaxError, ValueError, AttributeError, TypeError):
+        raise ConfigError(f"the arguments of a factory are literals: {spec}") from None
+
+
+def warn_of_threads() -> None:
+    """Log where the application has started threads that are not in the processes which serve."""
+    import warnings
+
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+    threading = sys.modules.get("threading")
+    if threading and threading.active_count() > 1:
+        text = "the application started threads at import: the children that serve have none; see --workers"
+        log("warning", text)
+
+
+def make_context(options: Any) -> ServerContext:
+    """Return what all conversations share, without the application. Raises ConfigError."""
+    slots = 1 if options.no_fork else options.limits.max_children
+    if options.workers:  # as many again while others retire
+        slots = (2 * options.workers + 2) * options.threads
+    context = ServerContext(options.limits, options.trusted, slots, options.root_path)
+    context.environ["wsgi.multithread"] = options.threads > 1
+    context.verbose = options.verbose or os.isatty(2)
+    if options.certfile is not None:
+        context.tls = tls_context(options.certfile, options.keyfile, options.ca_certs)
+        context.environ["wsgi.url_scheme"] = "https"
+    if options.access_log or os.isatty(2):
+        try:
+            context.access_log = AccessLog(options.access_log or "-", options.access_log_format == "json")
+        except OSError as error:
+            raise ConfigError(f"--access-log: cannot write {options.access_log}: {error.strerror}") from None
+    return context
+
+
+def start(arguments: Optional[Sequence[str]], app: Any = None) -> int:
+    """Do what the command line says, with `app` where it names no application; return the exit status. Raises
+    ConfigError, and with --no-fork and --check-config what the application's module raises."""
+    options = parse_options(arguments, app)
+    listeners: List[Listener] = []
+    try:
+        for bind in dict.fromkeys(options.bind):
+            listeners += listen(bind, options.limits.backlog)
+        if options.check_config:
+            return check_config(options)
+        if not options.no_fork:
+            return Supervisor(options, listeners).run()
+        alone = Alone(options, listeners)
+        gc.freeze()
+        alone.run()
+        run_exit_functions(options.limits.graceful_timeout_s)
+        return 0
+    finally:
+        for listener in listeners:
+            listener.remove_file()
+            listener.sock.close()
+
+
+def check_config(options: Any) -> int:
+    """Try what a start would do; return the exit status. Raises as start() does."""
+    new = options.access_log not in (None, "-") and not os.path.exists(options.access_log)
+    make_context(options)
+    if new:
+        os.unlink(options.access_log)
+    options.load()
+    return 0
 
 
 def open_standard_streams() -> None:
@@ -3540,209 +3991,38 @@ def open_standard_streams() -> None:
             stream.reconfigure(line_buffering=True)  # what is printed appears at once, in a pipe too
 
 
-def make_parser() -> Any:
-    """Return the parser of the command line, which raises UsageError."""
-    import argparse  # takes 10 ms, and a program that imports this file never needs it
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            raise UsageError(message)
-
-    layout = functools.partial(argparse.HelpFormatter, width=100)  # without a width it loads shutil
-    description = (__doc__ or "").split("\n")[0]
-    parser = Parser(prog="webserver.py", allow_abbrev=False, description=description, formatter_class=layout)
-    add = parser.add_argument
-    add("module", nargs="?", metavar="MODULE:APP", help="the WSGI application, as --app names it")
-    for option, default, metavar, text in SETTINGS:
-        if metavar is None:
-            add(option, action="store_true", help=text)
-        elif default == []:
-            add(option, action="append", default=[], metavar=metavar, help=text)
-        else:
-            shown = f" ({default})" if default not in (None, "") else ""
-            kind = str if default is None else type(default)
-            add(option, type=kind, default=default, metavar=metavar, help=text + shown)
-    for option, name, metavar, text in LIMITS:
-        default = getattr(Limits, name)
-        text = f"{text} ({default:.15g})"
-        add(option, dest=name, type=type(default), default=default, metavar=metavar, help=text)
-    add("--version", action="version", version="webserver.py " + __version__)
-    parser.set_defaults(workers=os.environ.get("WEB_CONCURRENCY") or "0")
-    if "FORWARDED_ALLOW_IPS" in os.environ:
-        parser.set_defaults(forwarded_allow_ips=os.environ["FORWARDED_ALLOW_IPS"])
-    return parser
+def print_error(error: ConfigError) -> None:
+    """Write the one line that a usage error is."""
+    sys.stderr.write("webserver.py: " + "\\n".join(str(error).splitlines()) + "\n")
 
 
-def parse_arguments(arguments: Optional[Sequence[str]]) -> Tuple[Any, Limits]:
-    """Return what the command line says, and the limits with its changes. Raises UsageError."""
-    found, limits = make_parser().parse_args(arguments), Limits()
-    if found.app is not None and found.module is not None:
-        raise UsageError("the application is named twice")
-    if not re.fullmatch(r"(/[^/?#\x00-\x20\x7f]+)*", found.root_path):
-        raise UsageError(f"--root-path: /PATH, without a slash at its end, not {found.root_path}")
-    if found.access_log_format not in ("combined", "json"):
-        raise UsageError(f"--access-log-format: combined or json, not {found.access_log_format}")
-    if found.certfile is None and (found.keyfile, found.ca_certs) != (None, None):
-        raise UsageError("--keyfile, --ca-certs: for --certfile only")
-    folder = working_folder()  # the application may change it
-    for name in ("access_log", "certfile", "keyfile", "ca_certs"):
-        if getattr(found, name) not in (None, "", "-"):
-            setattr(found, name, os.path.join(folder, getattr(found, name)))
-    relative = re.compile("unix:[^/]").match
-    found.bind = [f"unix:{folder}/{bind[5:]}" if relative(bind) else bind for bind in found.bind]
-    try:
-        found.trust = Trust(found.forwarded_allow_ips)
-    except ValueError as error:
-        raise UsageError(f"--forwarded-allow-ips, FORWARDED_ALLOW_IPS: {error}") from None
-    check_workers(found)
-    for option, name, metavar, _ in LIMITS:
-        value, most = getattr(found, name), 10**15 if metavar == "BYTES" else 10**6
-        if not 0 < value <= most and value != getattr(Limits, name):
-            raise UsageError(f"{option}: a number above 0, up to {most}, not {value}")
-        setattr(limits, name, value)
-    return found, limits
-
-
-def check_workers(found: Any) -> None:
-    """Make --workers a number. Raises UsageError where it does not go with the other options."""
-    if found.workers == "auto":
-        affinity = getattr(os, "sched_getaffinity", None)
-        found.workers = len(affinity(0)) if affinity else os.cpu_count() or 1
-    elif not re.fullmatch("[0-9]{1,4}", found.workers):
-        raise UsageError(f"--workers, WEB_CONCURRENCY: a number or auto, not {found.workers}")
-    found.workers = 0 if found.no_fork else int(found.workers)
-    for name, least in (("threads", 1), ("max_requests", 0), ("max_requests_jitter", 0)):
-        value, option = getattr(found, name), "--" + name.replace("_", "-")
-        if not least <= value <= 10**6:
-            raise UsageError(f"{option}: a number from {least} to {10**6}, not {value}")
-        if value > least and not found.workers:
-            raise UsageError(f"{option}: for --workers only")
-    if found.no_preload and not found.workers:
-        raise UsageError("--no-preload: for --workers only")
-    if found.timeout_s and found.no_fork:
-        raise UsageError("--timeout: not with --no-fork")
-
-
-def make_site(found: Any, limits: Limits, app: Any, checks: bool) -> Site:
-    """Return what all conversations share, as the command line has it; who `checks` leaves no log that was
-    not there. Raises UsageError."""
-    one = 1 if found.no_fork else limits.max_children
-    # As many workers again while the old ones leave.
-    slots = (2 * found.workers + 2) * found.threads if found.workers else one
-    site = Site(app, limits, found.root_path, slots, found.trust)
-    site.environ["wsgi.multithread"] = found.threads > 1
-    site.talks = found.verbose or os.isatty(2)
-    if found.certfile is not None:
-        site.tls = tls_context(found.certfile, found.keyfile, found.ca_certs)
-        site.environ["wsgi.url_scheme"] = "https"
-    if found.access_log or os.isatty(2):
-        new = checks and found.access_log not in (None, "-") and not os.path.exists(found.access_log)
-        try:
-            site.log = AccessLog(found.access_log or "-", found.access_log_format == "json")
-            if new:
-                os.unlink(found.access_log)
-        except OSError as error:
-            raise UsageError(f"--access-log: cannot write {found.access_log}: {error.strerror}") from None
-    return site
-
-
-def start(arguments: Optional[Sequence[str]], app: Any = None) -> int:
-    """Do what the command line says, with `app` where it names no application; return the exit status. Raises
-    UsageError, and whatever the application's own module raises."""
-    origin = Start()
-    try:
-        parent = prepare(arguments, app, origin)
-    except Exception as error:
-        if not origin.heed_failure(error):
-            raise
-        return 0
-    return parent.run() if parent else 0
-
-
-def prepare(arguments: Optional[Sequence[str]], app: Any, origin: Start) -> Optional[Parent]:
-    """Return a parent that is ready to run, None where the command line asks for a check alone. Raises as
-    `start` does."""
-    found, limits = parse_arguments(arguments)
-    checks = bool(found.check_config or origin.report)
-    if not found.no_fork and not hasattr(os, "fork"):
-        raise UsageError("this platform has no fork: use --no-fork")
-    if found.reload and not checks:
-        origin.watcher = Watcher()
-    found.load = functools.partial(load_application, found, app, origin.watcher)
-    app = found.load() if checks or not found.no_preload else None
-    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # said below
-    threads = sys.modules.get("threading")
-    if threads and threads.active_count() > 1 and not found.no_fork:
-        say("the application started threads at import: they do not exist in the children that serve")
-    site = make_site(found, limits, app, checks)
-    if origin.report:  # for the server that has the listeners; and by a program that calls serve(), perhaps
-        os._exit(origin.FITS)
-    listeners = origin.listen(found.bind or binds_of(os.environ), limits.backlog)
-    if not checks:
-        return Parent(site, listeners, found, origin)
-    for listener in listeners:
-        listener.remove()
-    for doubt in doubts(found, limits):
-        print(doubt)
-    return None
-
-
-def doubts(found: Any, limits: Limits) -> Iterator[str]:
-    """Say what this system does not grant of what the options ask for, and what to do about it."""
-    import resource
-
-    def soft(name: str) -> float:
-        value = resource.getrlimit(getattr(resource, name))[0]
-        return NEVER if value == resource.RLIM_INFINITY else value
-
-    files, processes = soft("RLIMIT_NOFILE"), soft("RLIMIT_NPROC") if os.getuid() else NEVER
-    children = found.workers or (0 if found.no_fork else limits.max_children)
-    if files < 1024 and (found.workers or found.no_fork):
-        yield f"one process takes {most_connections()} connections: raise ulimit -n, which is {files}"
-    if files < 64:
-        yield f"ulimit -n is {files}, which an application soon needs: raise it"
-    if processes < children + 64:
-        yield f"ulimit -u is {processes}, with what else this user runs: raise it, or lower --max-children"
-    try:
-        with open("/proc/sys/net/core/somaxconn") as file:
-            most = int(file.read())
-    except (OSError, ValueError):  # not everywhere
-        return
-    if most < limits.backlog:
-        yield f"the kernel lets {most} connections wait: raise net.core.somaxconn, or lower --backlog to that"
-
-
-def serve(app: Application, **options: Any) -> int:
-    """Serve `app` until TERM or INT; return the exit status. `options` are the command line's, by the same
-    names: serve(app, bind="localhost:8888", workers=2). Raises UsageError, and ValueError in a thread."""
+def serve(app: Union[str, Application], **options: Any) -> int:
+    """Serve `app`, an application or MODULE:APP, until TERM or INT; return the exit status. `options` are the
+    command line's, by the same names: serve(app, bind="localhost:8888", workers=2). HUP can import MODULE:APP
+    anew, but not an object. Raises ConfigError, and ValueError in a thread."""
     arguments: List[str] = []
+    if isinstance(app, str):
+        arguments.append(f"--app={app}")
+    elif not callable(app):
+        raise ConfigError(f"serve takes a WSGI application, not {type(app).__name__}")
+    elif options.get("reload"):
+        raise ConfigError("--reload: only with an application that is named, MODULE:APP")
     for name, value in options.items():
         option = "--" + name.replace("_", "-")
         for one in value if isinstance(value, (list, tuple)) else (value,):
             if one is not None and one is not False:
                 arguments.append(option if one is True else f"{option}={one}")
-    if not callable(app):
-        raise UsageError(f"serve takes a WSGI application, not {type(app).__name__}")
     open_standard_streams()
-    before = signal.set_wakeup_fd(-1)
-    try:
-        return start(arguments, app)
-    finally:
-        signal.set_wakeup_fd(before)
+    return start(arguments, None if isinstance(app, str) else app)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """The program: return its exit status."""
     open_standard_streams()
     try:
-        status = start(arguments)
-        threads = sys.modules.get("threading")
-        flush_streams()
-        if threads and threads.active_count() > 1:  # they would be waited for
-            os._exit(status)
-        return status
-    except UsageError as error:
-        sys.stderr.write("webserver.py: " + "\\n".join(str(error).splitlines()) + "\n")
+        return start(arguments)
+    except ConfigError as error:
+        print_error(error)
         return 1 if "--check-config" in (sys.argv if arguments is None else arguments) else 2
     except KeyboardInterrupt:
         return 130
@@ -3752,4 +4032,6 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    flush_streams()
+    os._exit(status)  # threads would be waited for

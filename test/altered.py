@@ -6,12 +6,16 @@
     no-ipv6         no interface has an IPv6 address
     no-permission   no address may be bound
     one-second      the clock stands still, but for deadlines
+    epoch           it stands still in the first second of 1970
     held-listen     each listen leaves a line `listen` on stderr, and waits for the FIFO that LATCH names
     shown-sends     each send and sendfile leaves a line `send N` or `sendfile N` on stderr
+    raising-recv    a recv that gives `raise` raises a RuntimeError
+    failing-epoll   each call of an epoll fails for the first connection that it is for, which leaves a line
+                    `injected epoll CALL` on stderr
     room:N          from the first connection on there are descriptors for N connections, and no more
     NAME=VALUE      an attribute of webserver.Limits, to reach in a moment what takes a client long
     CALL:ERRNO:TIMES[:AFTER]
-                    TIMES calls of accept or fork, the first ones or those after the first AFTER, raise the OSError
+                    TIMES calls of accept, fork or sendfile, the first ones or those after the first AFTER, raise the OSError
                     of that name, and each leaves a line `injected CALL ERRNO` on stderr, so that a test can tell a
                     failure survived from one that never came. A failed accept takes no connection out of the
                     backlog. Limits such as `ulimit -n` reach only some of these errors. Each process counts its own
@@ -25,15 +29,15 @@ import errno
 import importlib.util
 import os
 import resource
+import select
 import socket
 import sys
 import time
 from typing import Any, Callable
 
 FIRST = os.getpid()  # the Supervisor's, where there is one
-# Delete these when every webserver.py has a Supervisor: what its limits were called before.
-OLD_NAMES = {"retry_delay_s": "moment_s", "eviction_grace_s": "fresh_s", "time_slice_s": "turn_s", "recv_timeout_s": "likely_s"}
 accept, bind, listen = socket.socket.accept, socket.socket.bind, socket.socket.listen
+recv = socket.socket.recv
 
 
 def refuse_ipv6(sock: socket.socket, address: Any) -> None:
@@ -62,9 +66,48 @@ def shown(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
     return show
 
 
+def raise_on_demand(sock: socket.socket, *arguments: Any) -> bytes:
+    data = recv(sock, *arguments)
+    if data == b"raise":
+        raise RuntimeError("raised on demand")
+    return data
+
+
+def is_connected(descriptor: int) -> bool:
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as sock:
+            sock.getpeername()
+        return True
+    except OSError:
+        return False
+
+
+def fail_epoll() -> None:
+    owner: Any = select
+    original, left = owner.epoll, {"register", "modify", "unregister"}
+
+    class Failing:
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            self.epoll = original(*arguments, **named)
+
+        def __getattr__(self, name: str) -> Any:
+            call = getattr(self.epoll, name)
+
+            def fail_once(file: Any, *arguments: Any) -> Any:
+                if name in left and is_connected(file if isinstance(file, int) else file.fileno()):
+                    left.discard(name)
+                    os.write(2, f"injected epoll {name}\n".encode())
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                return call(file, *arguments)
+
+            return fail_once if name in left else call
+
+    owner.epoll = Failing
+
+
 def failing(call: str, error: str, times: str, after: str = "0") -> None:
     name = call.partition("-")[0]
-    owner: Any = {"accept": socket.socket, "fork": os}[name]
+    owner: Any = {"accept": socket.socket, "fork": os, "sendfile": os}[name]
     function, left, good = getattr(owner, name), [int(times)], [int(after)]
 
     def fail_first(*arguments: Any) -> Any:
@@ -111,6 +154,13 @@ def change(name: str) -> None:
     elif name == "one-second":
         clock: Any = time
         clock.time = lambda: 1e9
+    elif name == "epoch":
+        clock = time
+        clock.time = lambda: 0.5
+    elif name == "raising-recv":
+        owner.recv = raise_on_demand
+    elif name == "failing-epoll":
+        fail_epoll()
     elif name == "held-listen":
         owner.listen = hold
     elif name == "shown-sends":
@@ -141,7 +191,6 @@ def main() -> int:
     sys.modules["webserver"] = module
     spec.loader.exec_module(module)
     for name, value in limits:
-        name = name if hasattr(module.Limits, name) else OLD_NAMES[name]
         setattr(module.Limits, name, type(getattr(module.Limits, name))(value))
     status: int = module.main()
     return status

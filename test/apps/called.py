@@ -8,9 +8,6 @@ import threading
 
 import webserver
 
-# Delete the other name when every webserver.py has this one.
-ConfigError = getattr(webserver, "ConfigError", None) or webserver.UsageError
-
 
 def app(environ, start_response):
     """Answer with the path."""
