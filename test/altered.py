@@ -36,8 +36,6 @@ import time
 from typing import Any, Callable
 
 FIRST = os.getpid()  # the Supervisor's, where there is one
-# Delete these when every webserver.py has a Supervisor: what its limits were called before.
-OLD_NAMES = {"retry_delay_s": "moment_s", "eviction_grace_s": "fresh_s", "time_slice_s": "turn_s", "recv_timeout_s": "likely_s"}
 accept, bind, listen = socket.socket.accept, socket.socket.bind, socket.socket.listen
 recv = socket.socket.recv
 
@@ -193,7 +191,6 @@ def main() -> int:
     sys.modules["webserver"] = module
     spec.loader.exec_module(module)
     for name, value in limits:
-        name = name if hasattr(module.Limits, name) else OLD_NAMES[name]
         setattr(module.Limits, name, type(getattr(module.Limits, name))(value))
     status: int = module.main()
     return status

@@ -7,7 +7,6 @@ load test_helper
 setup() {
     export LATCH="$BATS_TEST_TMPDIR/latch"
     mkfifo "$LATCH"
-    answer="$BATS_TEST_TMPDIR/answer"
 }
 
 # A request to crash:app for the path $1 ends its child; stderr gets one line, with pid, $2 and request.
@@ -97,14 +96,65 @@ outlives() {
     eventually grep -q 'before its first request' "$stderr"
 }
 
-@test "runs what the application left with atexit once, in the parent" {
+# lines_say N PATTERN  succeeds when so many lines of stdout match.
+lines_say() {
+    [ "$(grep -c -e "$2" "$stdout")" -eq "$1" ]
+}
+
+# In a process for each connection the Server has imported it, else each worker.
+@test "runs what the application registers with atexit once, in the process that imported it" {
     start_server at_exit:app
     curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-3]"
     eventually rests
-    [ "$(grep -c 'at exit' "$stdout")" -eq 0 ]
+    lines_say 0 'at exit'
     stop_server
-    eventually grep -q 'at exit' "$stdout"
-    [ "$(grep -c 'at exit' "$stdout")" -eq 1 ]
+    eventually lines_say "$(if forks; then echo 1; else workers; fi)" 'at exit'
+}
+
+# bats test_tags=fork
+@test "runs what the application registers with atexit when it is renewed, with each kind of process" {
+    for SERVER_OPTIONS in "" "--workers 2" "--workers 1 --threads 2"; do
+        start_server at_exit:app
+        : >"$stdout"
+        kill -HUP "$server_pid"
+        count=$(if forks; then echo 1; else workers; fi)
+        eventually lines_say "$count" 'at exit'
+        stop_server
+        eventually lines_say "$((2 * count))" 'at exit'
+        rm "$stdout"
+    done
+    start_server --no-fork at_exit:app
+    stop_server
+    eventually lines_say 1 'at exit'
+}
+
+# bats test_tags=fork
+@test "ends within its graceful timeout although what the application registers with atexit does not end" {
+    own_folder
+    app_is 'import atexit, time; atexit.register(time.sleep, 99); app = says("one")'
+    for SERVER_OPTIONS in "" "--workers 1"; do
+        start_server --graceful-timeout 1 app:app
+        SECONDS=0
+        kill -TERM "$server_pid"
+        wait_for "$server_pid"
+        server_pid=
+        [ "$SECONDS" -lt 10 ]
+    done
+}
+
+# A child that ran what its parent registered would remove the folder.
+# bats test_tags=fork
+@test "keeps what the application makes at its import until it ends" {
+    own_folder
+    app_is 'import tempfile
+kept = tempfile.TemporaryDirectory()
+def app(*request):
+    return says(kept.name if os.path.isdir(kept.name) else "gone")(*request)'
+    start_server app:app
+    for _ in 1 2 3; do name=$(curl -s -m 10 "$url") && eventually rests; done
+    [ -d "$name" ]
+    stop_server
+    [ ! -e "$name" ]
 }
 
 @test "ends a child although its application left a thread running" {
@@ -118,6 +168,7 @@ outlives() {
     [ "$(curl -s -m 10 "$url")" = "sum 10" ]
 }
 
+# bats test_tags=fork
 @test "warns once that threads started at import do not exist in its children" {
     start_server thread_at_import:app
     curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-3]"
@@ -196,30 +247,6 @@ outlives() {
     launch=("$PYTHON" -c 'import os, sys; os.closerange(3, 256); os.execvp(sys.argv[1], sys.argv[1:])')
     start_server descriptors:app
     [ "$(curl -s -m 10 "$url")" -eq 5 ]
-}
-
-@test "finishes the request in flight when Ctrl-C reaches the whole process group" {
-    start_server latch:app
-    exec 5<>"$LATCH"
-    curl -s -m 20 "$url/wait" >"$answer" 3>&- & client=$!
-    eventually arrived 1
-    kill -INT -- "-$server_pid"
-    echo >&5
-    wait_for "$client"
-    ends_well
-    [ "$(cat "$answer")" = "done" ]
-}
-
-@test "finishes the request in flight when TERM reaches the whole process group" {
-    start_server latch:app
-    exec 5<>"$LATCH"
-    curl -s -m 20 "$url/wait" >"$answer" 3>&- & client=$!
-    eventually arrived 1
-    kill -TERM -- "-$server_pid"
-    echo >&5
-    wait_for "$client"
-    ends_well
-    [ "$(cat "$answer")" = "done" ]
 }
 
 @test "calls the application in a context of each request's own" {

@@ -42,10 +42,10 @@ sleeps() {
     ps -o stat= -p "$1" | grep -q '^S'
 }
 
-# interrupt PID  sends INT; again after a while, for one that comes just before a system call is heeded after it.
+# interrupt PID  sends INT; again after a while, for one that comes just before a system call is noted after it.
 interrupt() {
-    kill -INT "$1"
-    read -r -t 2 <>"$LATCH.never" || kill -INT "$1" 2>/dev/null || true
+    kill -INT -- "$1"
+    read -r -t 2 <>"$LATCH.never" || kill -INT -- "$1" 2>/dev/null || true
 }
 
 # breaks PATTERN MODULE:APP  ends with status 1, and with a traceback that matches the pattern.
@@ -316,22 +316,59 @@ connected = [socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1) for _ 
 }
 
 # A program that becomes another, with INT as it is on a terminal: whoever runs the tests may have it ignored.
-heeding='import os, signal, sys
+with_default_int='import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])'
 
-@test "ends without a traceback on Ctrl-C while the application is imported" {
-    exec 5<>"$LATCH"
+# imports [ADDRESS]  starts the server, with a process group of its own, and returns when the application is imported.
+imports() {
+    local options=()
+    read -r -a options <<<"${SERVER_OPTIONS-}"
+    rm -f "$LATCH.arrived"
     set -m
-    (cd "$BATS_TEST_DIRNAME/apps" && exec "$PYTHON" -c "$heeding" "$PYTHON" "$WEBSERVER" --bind 127.0.0.1:0 latch_at_import:app) \
+    (cd "$BATS_TEST_DIRNAME/apps" && exec "$PYTHON" -c "$with_default_int" "$PYTHON" "$WEBSERVER" --bind "${1-127.0.0.1:0}" \
+        ${options[@]+"${options[@]}"} latch_at_import:app) \
         >"$out" 2>"$err" 3>&- 4>&- & pid=$!
     set +m
-    mkfifo "$LATCH.never"
     eventually test -s "$LATCH.arrived"
-    eventually sleeps "$pid" # what comes just before it reads is heeded when it has read
-    interrupt "$pid"
-    wait_for "$pid" || [ "$?" -ne 137 ]
-    [ ! -s "$err" ]
+    importing=$(sed 1q "$LATCH.arrived")
+    eventually sleeps "$importing" # what comes just before it reads is noted when it has read
+}
+
+@test "ends with 130 and without a traceback on Ctrl-C while the application is imported" {
+    exec 5<>"$LATCH"
+    mkfifo "$LATCH.never"
+    for options in "" "--workers 1" --no-fork; do
+        for group in "" -; do
+            code=0
+            SERVER_OPTIONS=$options imports
+            interrupt "$group$pid"
+            wait_for "$pid" || code=$?
+            [ "$code" -eq 130 ]
+            [ ! -s "$err" ]
+            eventually gone "$importing"
+        done
+    done
+}
+
+# An open port is not readiness.
+@test "has clients wait while the application is imported" {
+    start_server
+    stop_server # its port is free now
+    exec 5<>"$LATCH"
+    for options in "" "--workers 1"; do
+        SERVER_OPTIONS=$options imports "127.0.0.1:$port"
+        server_pid=$pid
+        curl -s -m 20 -o "$LATCH.answer" "$url" 3>&- 4>&- & client=$!
+        sleep 0.5
+        [ ! -s "$LATCH.answer" ] && [ ! -s "$out" ]
+        echo >&5
+        wait_for "$client"
+        [ "$(cat "$LATCH.answer")" = "Hello, World!" ]
+        rm "$LATCH.answer"
+        eventually grep -q '^Serving' "$out"
+        stop_server
+    done
 }
 
 @test "opens each of descriptors 0 to 2 that is missing at the start on the null device" {

@@ -138,7 +138,7 @@ killed_beside_a_stream() {
         begin_server --bind unix:socket app:app
         eventually answers one
         kills_server
-        eventually logs_that 1 "[^0-9]$killed[^0-9].*SIGKILL"
+        eventually logs_that 1 "[^0-9]${killed}[^0-9].*SIGKILL"
         for _ in 1 2 3; do
             answers one
             [ "$(curl -s -m 10 --unix-socket "$folder/socket" http://a/)" = one ]

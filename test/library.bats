@@ -72,7 +72,7 @@ returned() {
 
 @test "takes the options of the command line by their names: lists, numbers, True, False and None" {
     path="$BATS_TEST_TMPDIR/socket"
-    "$PYTHON" "$BATS_TEST_DIRNAME/apps/calls_serve.py" "bind=['127.0.0.1:0', 'unix:$path']" workers=2 no_preload=False \
+    "$PYTHON" "$BATS_TEST_DIRNAME/apps/calls_serve.py" "bind=['127.0.0.1:0', 'unix:$path']" workers=2 preload=False \
         verbose=True certfile=None "access_log='$BATS_TEST_TMPDIR/log'" "root_path='/root'" >"$answer" 2>"$answer.err" 3>&- 4>&- & server_pid=$!
     eventually grep -q '^Serving HTTP on port .*, unix:' "$answer"
     port=$(sed -n 's/^Serving HTTP on port \([0-9]*\),.*/\1/p' "$answer")
@@ -106,7 +106,7 @@ END
 @test "raises from serve() for an application that is not callable" {
     quietly <<'END'
 import sys, webserver
-for wrong in "called:app", 42:
+for wrong in 42, object():
     try:
         webserver.serve(wrong, bind="192.0.2.1:0")
     except (webserver.ConfigError, TypeError) as error:
@@ -155,21 +155,73 @@ END
     returned 0
 }
 
-answers() {
-    [ "$(curl -s -m 10 "$url")" = "$1" ]
+# serving_by EXPRESSION  starts a program in $folder that calls serve() so, of its own module program.
+serving_by() {
+    printf '%s\n' 'import webserver' 'from says import says' 'app = says("object")' 'if __name__ == "__main__":' "    $1" >"$folder/program.py"
+    WEBSERVER=program.py start_server
 }
 
-@test "runs the program anew on HUP" {
-    for workers in 0 2; do
-        printf '%s\n' 'import called, webserver' 'answer = b"old"' 'def app(environ, start_response):' \
-            '    called.app(environ, start_response)' '    return [answer]' \
-            "webserver.serve(app, bind='127.0.0.1:0', workers=$workers)" >"$BATS_TEST_TMPDIR/program.py"
-        WEBSERVER="$BATS_TEST_TMPDIR/program.py" start_server
-        answers old
-        sed 's/old/new/' "$BATS_TEST_TMPDIR/program.py" >"$answer" && cp "$answer" "$BATS_TEST_TMPDIR/program.py"
-        kill -HUP "$server_pid"
-        eventually answers new
+@test "imports the application anew on HUP where serve() is given its name" {
+    own_folder
+    for options in "" ", workers=2"; do
+        app_is 'app = says("one")'
+        serving_by "webserver.serve('app:app', bind='127.0.0.1:0'$options)"
+        answers one
+        app_is 'app = says("two")'
+        renew
+        eventually answers two
         stop_server
+    done
+    [ ! -s "$stderr" ]
+}
+
+# It cannot be imported again; its workers, certificates and logs are renewed all the same.
+@test "goes on with the application on HUP where serve() is given an object, and logs that" {
+    own_folder
+    for options in "" ", workers=2"; do
+        : >"$stderr"
+        serving_by "webserver.serve(app, bind='127.0.0.1:0', access_log='log'$options)"
+        answers object
+        before=$(the_server)
+        mv "$folder/log" "$folder/log.old"
+        renew
+        eventually rests_with "${options##*=}"
+        [ "$(the_server)" != "$before" ]
+        answers object
+        eventually test -s "$folder/log"
+        [ "$(grep -c '' "$stderr")" -eq 1 ]
+        stop_server
+    done
+}
+
+rests_with() {
+    the_server >/dev/null && has_children "${1:-0}"
+}
+
+@test "refuses reload where serve() is given an object" {
+    quietly <<'END'
+import webserver
+try:
+    webserver.serve(called.app, bind="127.0.0.1:0", reload=True)
+    raise SystemExit("It serves.")
+except webserver.ConfigError as error:
+    assert "reload" in str(error)
+END
+}
+
+@test "leaves the program the exit statuses of its own children" {
+    cat >"$BATS_TEST_TMPDIR/children_too.py" <<'END'
+import ast, subprocess, sys, called, webserver
+children = [subprocess.Popen(["sh", "-c", f"exit {status}"]) for status in (7, 8)]
+options = ast.literal_eval(sys.argv[-1])
+print("returned", webserver.serve(called.app, bind="127.0.0.1:0", **options), [child.wait() for child in children])
+END
+    for options in '{}' '{"workers":2}' '{"no_fork":True}'; do
+        WEBSERVER="$BATS_TEST_TMPDIR/children_too.py" start_server "$options"
+        curl -sf -m 10 -o /dev/null "$url"
+        stop_server
+        returned '0 \[7, 8\]'
+        rm "$stdout"
     done
 }
 
@@ -254,20 +306,14 @@ server.serve_forever()
 END
 }
 
-@test "serves one connection in handle_request(), and goes on with others when asked" {
+@test "serves one connection in handle_request()" {
     quietly <<'END'
 with called.make() as server:
-    one = called.start(server.handle_request)
-    client = called.socket.create_connection(server.server_address)
-    client.sendall(b"GET /one HTTP/1.1\r\nHost: a\r\n\r\n")
-    assert b"\r\nConnection: close\r\n" in b"".join(iter(lambda: client.recv(65536), b""))
-    one.join()
-    waiting = called.start(lambda: called.ask(server))
-    waiting.join(0.1)
-    assert waiting.is_alive()
-    with called.serving(server):
-        waiting.join()
-        assert [called.ask(server), called.ask(server)] == [(200, "/")] * 2
+    for path in "/one", "/two":
+        one = called.start(server.handle_request)
+        assert called.ask(server, path) == (200, path)
+        one.join(5)
+        assert not one.is_alive()
 END
 }
 

@@ -6,6 +6,7 @@ load test_helper
 setup() {
     export LATCH="$BATS_TEST_TMPDIR/latch"
     mkfifo "$LATCH"
+    can_renew
     answer="$BATS_TEST_TMPDIR/answer" file="$BATS_TEST_TMPDIR/at"
 }
 
@@ -39,6 +40,12 @@ refuses() {
     grep -q -F -e "$1" "$stderr"
 }
 
+# Succeeds when the file is there, and a connection to it is refused.
+nobody_listens() {
+    run curl -s -m 1 -o /dev/null --unix-socket "$file" http://a/
+    [ "$status" -eq 7 ] && [ -S "$file" ]
+}
+
 # greets ADDRESS...  succeeds when hello:app answers at each: a URL or the path of a socket.
 greets() {
     local address
@@ -48,18 +55,9 @@ greets() {
     done
 }
 
-# Succeeds when none of the processes given runs; one that nobody has reaped does not run.
-gone() {
-    local pids=" $* "
-    ps -A -o pid=,stat= | awk -v pids="${pids//$'\n'/ }" 'index(pids, " " $1 " ") && $2 !~ /^Z/ { found = 1 } END { exit found }'
-}
-
-# Starts the new code by HUP, and succeeds when it says the same. One process alone does not do that.
+# One process alone does not start anew.
 starts_anew() {
-    if [ "${SERVER_OPTIONS-}" = --no-fork ]; then return; fi
-    : >"$stdout"
-    kill -HUP "$server_pid"
-    eventually grep -q -x -F "Serving HTTP on $where ..." "$stdout"
+    if [ "${SERVER_OPTIONS-}" != --no-fork ]; then renew; fi
 }
 
 has_ipv6() {
@@ -185,9 +183,9 @@ answers_on_a_file() {
 takes_the_place_of_the_dead() {
     serves --bind "unix:$file" hello:app
     greets "$file"
-    read -r -d '' -a others <<<"$(children)" || true
+    pids=$(processes)
     kill -KILL "$server_pid"
-    eventually gone "$server_pid" ${others[@]+"${others[@]}"}
+    eventually gone "$pids"
     [ -S "$file" ]
     serves --bind "unix:$file" hello:app
     greets "$file"
@@ -203,6 +201,7 @@ takes_the_place_of_the_dead() {
     curl -s -m 20 --unix-socket "$file" http://a/wait >"$answer" 3>&- & client=$!
     eventually arrived 1
     kill -KILL "$server_pid"
+    eventually nobody_listens
     serves --bind "unix:$file" hello:app
     greets "$file"
     echo >&5

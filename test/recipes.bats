@@ -51,10 +51,8 @@ value() {
     curl -sf -m 10 "$url" >"$answer"
     grep -q -x wsgi.multiprocess=True "$answer"
     cp "$BATS_TEST_DIRNAME/apps/hello.py" "$folder/module.py"
-    : >"$stdout"
     MAINPID=$server_pid bash -c "$(value ExecReload)"
-    eventually grep -q '^Serving' "$stdout"
-    [ "$(curl -sf -m 10 "$url")" = "Hello, World!" ]
+    eventually answers "Hello, World!"
 }
 
 @test "has a unit in its README that gives requests in flight the time that the server gives them" {
@@ -76,7 +74,7 @@ value() {
     first=$(children "$server_pid")
     curl -sf -m 10 "$url" >"$answer"
     grep -q -x wsgi.multiprocess=True "$answer"
-    eventually has_children 2 "$first" # WEB_CONCURRENCY
+    server_pid=$first eventually has_children 2 # WEB_CONCURRENCY
     kill -s "$(sed -n 's/^STOPSIGNAL //p' "$BATS_TEST_TMPDIR/Dockerfile")" "$first"
     ends_well
 }

@@ -5,24 +5,7 @@
 load test_helper
 
 setup() {
-    export LATCH="$BATS_TEST_TMPDIR/latch" PYTHONPATH="$BATS_TEST_DIRNAME/apps"
-    export PYTHONDONTWRITEBYTECODE=1 # a cache does not tell two files of one second and one size apart
-    folder="$BATS_TEST_TMPDIR/folder"
-    # shellcheck disable=SC2016
-    launch=(bash -c "cd '$folder' && exec \"\$@\"" in_folder)
-    mkfifo "$LATCH"
-    mkdir "$folder"
-    file_is app.py 'app = says("one")'
-}
-
-# file_is NAME STATEMENTS  makes a module, in one step.
-file_is() {
-    printf 'from latch import wait\nfrom says import says\n%s\n' "$2" >"$folder/$1.new"
-    mv "$folder/$1.new" "$folder/$1"
-}
-
-answers() {
-    [ "$(curl -s -m 10 "$url")" = "$1" ]
+    own_folder
 }
 
 # said N PATTERN  succeeds when so many lines of stderr match.
@@ -30,18 +13,12 @@ said() {
     [ "$(grep -c -e "$2" "$stderr")" -eq "$1" ]
 }
 
+goes_on='\(old\|previous\) \|goes on'
+
 # check OPTION...  has the server check its configuration in the folder, as "${launch[@]}".
 check() {
     run "${launch[@]}" "$PYTHON" "$WEBSERVER" --check-config --backlog 100 "$@"
     printf '%s\n' "$output"
-}
-
-# doubts PATTERN OPTION...  succeeds when that is the one line, and nothing to end for.
-doubts() {
-    check --bind 127.0.0.1:0 "${@:2}"
-    [ "$status" -eq 0 ]
-    [ "${#lines[@]}" -eq 1 ]
-    grep -q -e "$1" <<<"$output"
 }
 
 # cannot PATTERN OPTION...  succeeds when that is the one line, and the server could not start.
@@ -64,7 +41,7 @@ cannot() {
 }
 
 @test "starts anew when a file changes that a request had imported" {
-    for SERVER_OPTIONS in "" "--workers 1" "--workers 1 --threads 2" "--workers 1 --no-preload"; do
+    for SERVER_OPTIONS in "" "--workers 1" "--workers 1 --threads 2"; do
         file_is part.py 'answer = says("one")'
         file_is app.py 'def app(*request): import part; return part.answer(*request)'
         start_server --reload app:app
@@ -79,15 +56,16 @@ cannot() {
 @test "does not start anew while no file changes" {
     start_server --reload app:app
     answers one
-    read -r -t 3 <>"$LATCH" || true
-    [ ! -s "$stdout" ] # no second ready line
+    first=$(the_server)
+    sleep 3
+    [ "$(the_server)" = "$first" ]
     [ ! -s "$stderr" ]
 }
 
 @test "shows the traceback of a file that is broken, and goes on with the last good code until it is mended" {
     start_server --reload app:app
     file_is app.py 'app = says('
-    eventually said 1 'the old goes on'
+    eventually said 1 "$goes_on"
     said 1 SyntaxError
     answers one
     file_is app.py 'app = says("two")'
@@ -99,7 +77,7 @@ mends() {
     start_server --reload app:app
     file_is "$1" 'answer = says('
     file_is app.py 'from part import answer as app'
-    eventually said 1 'the old goes on'
+    eventually said 1 "$goes_on"
     read -r -t 2 <>"$LATCH" || true # until it has looked again
     file_is "$1" 'answer = says("two")'
     eventually answers two
@@ -155,62 +133,15 @@ mends() {
     eventually answers two
 }
 
-@test "starts anew when a file is mended that broke after it was tried" {
-    exec 5<>"$LATCH"
-    start_server --reload app:app
-    file_is app.py 'wait(); app = says("two")'
-    eventually arrived 1
-    file_is app.py 'broken = 1 / 0'
-    echo >&5
-    eventually grep -q ZeroDivisionError "$stderr"
-    file_is app.py 'app = says("three")'
-    eventually answers three
-}
-
-# It takes the time of what it has seen first, for the clock may be set back: the file is older than the code then.
-@test "sees that a file has changed, although the clock was set back" {
-    "$PYTHON" - "$WEBSERVER" "$folder/app.py" <<'END'
-import os, runpy, sys, time
-watcher = runpy.run_path(sys.argv[1])["Watcher"]()
-watcher.names = {sys.argv[2]}
-watcher.since = time.time() + 3600
-assert not watcher.has_changed() and not watcher.has_changed()
-os.utime(sys.argv[2])
-assert watcher.has_changed()
-END
-}
-
 @test "starts anew no more often for a file whose time has yet to come" {
     touch -t 203001010000 "$folder/app.py"
     start_server --reload app:app
     answers one
-    read -r -t 3 <>"$LATCH" || true
-    [ ! -s "$stdout" ] # no second ready line
+    first=$(the_server)
+    sleep 3
+    [ "$(the_server)" = "$first" ]
     file_is app.py 'app = says("two")'
     eventually answers two
-}
-
-# The names of their files are more than a pipe takes in.
-@test "finishes a request from before a change that imports many files" {
-    long=$(printf '%0200d' 0)
-    exec 5<>"$LATCH"
-    mkdir "$folder/p$long"
-    (cd "$folder/p$long" && for number in {1..400}; do echo >"m$number.py"; done)
-    file_is app.py "import importlib
-def app(environ, start_response):
-    if environ['PATH_INFO'] == '/wait':
-        wait()
-        for number in range(1, 401): importlib.import_module(f'p$long.m{number}')
-        environ['PATH_INFO'] = '/'
-    return says('one')(environ, start_response)"
-    start_server --reload app:app
-    curl -s -m 10 "$url/wait" >"$BATS_TEST_TMPDIR/answer" 3>&- 4>&- & client=$!
-    eventually arrived 1
-    file_is app.py 'app = says("two")'
-    eventually answers two
-    echo >&5
-    wait_for "$client"
-    [ "$(cat "$BATS_TEST_TMPDIR/answer")" = "one" ]
 }
 
 @test "keeps an open connection when a file changes" {
@@ -223,7 +154,20 @@ def app(environ, start_response):
     [ "$(grep -c -i -e '^connection: close' -e '^done' <&6)" -eq 2 ]
 }
 
-@test "says once that --reload does nothing with --no-fork, and goes on" {
+# A build that writes its own modules there must not restart the server again and again.
+@test "does not start anew for files in hidden folders, in node_modules and in virtual environments" {
+    mkdir "$folder/.hidden" "$folder/node_modules" "$folder/environment"
+    : >"$folder/environment/pyvenv.cfg"
+    start_server --reload app:app
+    first=$(the_server)
+    for name in .hidden node_modules environment; do file_is "$name/part.py" 'answer = says("two")'; done
+    sleep 3
+    [ "$(the_server)" = "$first" ]
+    file_is app.py 'app = says("two")'
+    eventually answers two
+}
+
+@test "logs once that --reload does nothing with --no-fork, and goes on" {
     start_server --reload --no-fork app:app
     file_is app.py 'app = says("two")'
     eventually said 1 'not with --no-fork'
@@ -247,36 +191,6 @@ def app(environ, start_response):
     file_is app.py 'import threading; threading.Thread(target=threading.Event().wait).start(); app = says("one")'
     (cd "$folder" && exec "$PYTHON" "$WEBSERVER" --check-config --bind 127.0.0.1:0 app:app) 3>&- 4>&- & checker=$!
     wait_for "$checker"
-}
-
-@test "says with --check-config what one process takes" {
-    launch=(bash -c "ulimit -n 256 && cd '$folder' && exec \"\$@\"" limited)
-    doubts 'ulimit -n, which is 256' --workers 2 app:app
-    doubts 'ulimit -n, which is 256' --no-fork app:app
-    check --bind 127.0.0.1:0 app:app
-    [ "$output" = "" ]
-}
-
-# Root has no such limit: then the check runs as nobody.
-@test "says with --check-config what processes its user may have" {
-    cp "$WEBSERVER" "$folder/webserver.py"
-    chmod a+rx "$BATS_RUN_TMPDIR" "$BATS_TEST_TMPDIR" "$folder"
-    WEBSERVER=webserver.py
-    launch=("$PYTHON" -c 'import os, pwd, resource, sys
-os.chdir(sys.argv[1])
-resource.setrlimit(resource.RLIMIT_NPROC, (200, 200))
-if os.getuid() == 0: os.setgroups([]), os.setgid(65534), os.setuid(pwd.getpwnam("nobody").pw_uid)
-os.execvp(sys.argv[2], sys.argv[2:])' "$folder")
-    for python in "$PYTHON" /usr/bin/python3; do "${launch[@]}" "$python" -c '' 2>/dev/null && break; done
-    PYTHON=$python
-    "${launch[@]}" "$PYTHON" "$WEBSERVER" --version || skip "nobody can read no Python here"
-    doubts 'ulimit -u is 200'
-}
-
-@test "says with --check-config that the kernel lets fewer wait than --backlog says" {
-    [ -r /proc/sys/net/core/somaxconn ] || skip "this system does not tell here how many may wait"
-    most=$(cat /proc/sys/net/core/somaxconn)
-    doubts "lets $most connections wait: raise net.core.somaxconn, or lower" --backlog "$((most + 1))" app:app
 }
 
 @test "says in one line with --check-config that the server could not start" {

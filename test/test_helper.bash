@@ -6,8 +6,6 @@
 repository=$(CDPATH='' cd "${BASH_SOURCE[0]%/*}/.." && pwd)
 : "${PYTHON:=python3}" "${WEBSERVER:=$repository/webserver.py}" "${CLIENT:=$repository/client.py}"
 export PYTHON WEBSERVER CLIENT
-# Delete this line, and the one that asks for it in start_server, when every webserver.py has a Supervisor:
-supervised=$(grep -c '^class Supervisor' "$repository/webserver.py") || true
 unset PYTHONUNBUFFERED # with it nothing that is printed can be lost, and no test of that can fail
 
 # A proxy that the environment names must not stand between curl and 127.0.0.1.
@@ -16,6 +14,7 @@ export no_proxy='*' NO_PROXY='*'
 launch=()          # the command, if any, that starts the server: launch=(bash -c 'ulimit -n 256; exec "$@"' -)
 server_pid=        # the server that runs; empty when the test itself has seen to its end
 single=            # "yes" when that is one process: with --no-fork
+notifier=          # the process that take_notices started
 started=0          # how many servers this test started
 started_servers='' # all that this test started, for the teardown of a test that failed
 
@@ -79,7 +78,6 @@ start_server() {
 known_as() {
     single=
     case " $1 " in *' --no-fork '* | *' no_fork=True '*) single=yes ;; esac
-    [ "$supervised" -gt 0 ] || single=yes # goes with the line that sets it
 }
 
 # stop_server [SIGNAL]  sends TERM or another signal, and succeeds when the server ends with exit status 0.
@@ -143,6 +141,7 @@ ends_well() {
 # What bats prints of a failed test includes what its teardown prints.
 teardown() {
     local code=0
+    [ -z "$notifier" ] || kill -KILL "$notifier"
     if [ -z "${BATS_TEST_COMPLETED-}" ]; then
         kill_everything
     elif [ -n "$server_pid" ]; then
@@ -193,7 +192,7 @@ servers() {
 the_server() {
     local found
     found=$(servers) || return
-    case $found in *[!0-9]*) echo "There are several Servers:" $found >&2 && return 1 ;; esac
+    case $found in *[!0-9]*) echo "There are several Servers: $found" >&2 && return 1 ;; esac
     echo "$found"
 }
 
@@ -281,13 +280,14 @@ gone() {
 
 # own_folder  has the servers of a test start in a folder of its own, $folder, where app:app is the application.
 own_folder() {
-    export LATCH="$BATS_TEST_TMPDIR/latch" PYTHONPATH="$BATS_TEST_DIRNAME/apps"
+    export LATCH="$BATS_TEST_TMPDIR/latch" PYTHONPATH="$BATS_TEST_DIRNAME/apps${PYTHONPATH:+:$PYTHONPATH}"
     export PYTHONDONTWRITEBYTECODE=1 # a cache does not tell two files of one second and one size apart
     folder=$BATS_TEST_TMPDIR/folder answer=$BATS_TEST_TMPDIR/answer
     # shellcheck disable=SC2016
     launch=(bash -c "cd '$folder' && exec \"\$@\"" in_folder)
-    mkfifo "$LATCH"
+    [ -p "$LATCH" ] || mkfifo "$LATCH"
     mkdir "$folder"
+    can_renew
     app_is 'app = says("one")'
 }
 
@@ -306,16 +306,36 @@ answers() {
     [ "$(curl -s -m 10 "$url")" = "$1" ]
 }
 
-# renew [-GROUP]  sends HUP, and returns when the new Server is ready: there is another ready line.
-renew() {
-    local before
-    before=$(grep -c '^Serving' "$stdout") || true
-    kill -HUP -- "${1-$server_pid}"
-    eventually has_restarted "$((before + 1))"
+# renew [-GROUP]  sends HUP, and returns when the new Server is ready: systemd would be told. For a server that starts
+# after can_renew.
+can_renew() {
+    export NOTIFY_SOCKET="$BATS_TEST_TMPDIR/notify"
+    notices=$BATS_TEST_TMPDIR/notices
 }
 
-has_restarted() {
-    [ "$(grep -c '^Serving' "$stdout")" -ge "$1" ]
+renew() {
+    local before
+    take_notices
+    before=$(grep -c -x READY=1 "$notices") || true
+    kill -HUP -- "${1-$server_pid}"
+    eventually has_noticed "$((before + 1))" READY=1
+}
+
+# has_noticed N LINE  succeeds when systemd would have been told that often; take_notices  keeps what it is told in $notices.
+has_noticed() {
+    [ "$(grep -c -x -e "$2" "$notices")" -ge "$1" ]
+}
+
+take_notices() {
+    [ -z "$notifier" ] || return 0
+    : >"$notices"
+    "$PYTHON" -c '
+import os, socket, sys
+sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+sock.bind(os.environ["NOTIFY_SOCKET"])
+while True:
+    os.write(1, sock.recv(999) + b"\n")' >>"$notices" 3>&- 4>&- & notifier=$!
+    eventually test -S "$NOTIFY_SOCKET"
 }
 
 # has_servers N

@@ -106,22 +106,22 @@ carries() {
 is_without_loss() {
     "$PYTHON" "$BATS_TEST_DIRNAME/keeps_asking.py" "$front" "$BATS_TEST_TMPDIR/done" >"$answer" 3>&- 4>&- & client=$!
     sleep 0.5 # so that there is something to lose
-    for once in first second; do
-        : >"$stdout"
-        kill -HUP "$server_pid"
-        eventually grep -q '^Serving' "$stdout"
+    for _ in 1 2; do
+        renew
     done
     touch "$BATS_TEST_TMPDIR/done"
     wait_for "$client" || { cat "$answer" && false; }
 }
 
 @test "loses no request of nginx's when it starts anew" {
+    can_renew
     start_server hello:app
     nginx_before "127.0.0.1:$port"
     is_without_loss
 }
 
 @test "loses no request of HAProxy's when it starts anew" {
+    can_renew
     start_server hello:app
     haproxy_before "127.0.0.1:$port"
     is_without_loss
