@@ -1294,6 +1294,11 @@ class AccessLog:
         self.as_json = as_json
         self.next_second, self.template = 0.0, b""
 
+    def close(self) -> None:
+        """Close the file."""
+        if self.file != 2:
+            os.close(self.file)
+
     def log_request(self, connection: Connection, status: int, size: int) -> None:
         """Log how the last request on a connection was answered. The server goes on where that fails."""
         request, client, now = connection.request, connection.peer[0], time.monotonic()
@@ -1943,7 +1948,7 @@ class Acceptor:
         """Accept what waits, unless another process should: after a pause for that, one in any case."""
         paused, self.paused = self.paused, False
         for count in range(self.AT_ONCE):
-            if not paused and self.owner.is_overloaded():
+            if self.owner.is_overloaded(paused):
                 self.paused = True
                 self.pause(self.limits.accept_pause_s)
                 return
@@ -2158,11 +2163,12 @@ class Worker:
         busy = self.context.closing or (self.pool and self.pool.is_busy())
         self.board.loads[self.at // 4 + 1] = NOT_ACCEPTING if busy else self.load
 
-    def is_overloaded(self) -> bool:
-        """Return whether another worker that could accept has fewer connections."""
-        if not self.others:
-            return False
+    def is_overloaded(self, paused: bool = False) -> bool:
+        """Return whether another worker that could accept has fewer connections, or, after a pause for that,
+        has a free thread while this one has none."""
         load = self.board.loads[self.at // 4 + 1] - self.SLACK
+        if not self.others or (paused and load < NOT_ACCEPTING - self.SLACK):
+            return False
         stuck = time.monotonic() - self.limits.stuck_call_s
         for at in self.others:
             if self.board.loads[at // 4 + 1] < load:
@@ -2249,7 +2255,7 @@ class ThreadPool:
         import collections
 
         self.worker = worker
-        self.count = count
+        self.slots = [worker.at + n * Scoreboard.SLOT_BYTES for n in range(count)]  # unused ones
         self.threads: List[PoolThread] = []
         self.idle: List[PoolThread] = []
         self.waiting: Any = collections.deque()  # tasks without a thread, and their calls
@@ -2257,7 +2263,7 @@ class ThreadPool:
 
     def is_busy(self) -> bool:
         """Return whether no thread is free."""
-        return not self.idle and len(self.threads) == self.count
+        return not (self.idle or self.slots)
 
     def submit(self, task: Task, act: Callable[[], Any]) -> None:
         """Have the thread of the task's request call `act`, or the next one that is free."""
@@ -2273,8 +2279,8 @@ class ThreadPool:
         while self.waiting and not self.is_busy():
             try:
                 if not self.idle:
-                    at = self.worker.at + len(self.threads) * Scoreboard.SLOT_BYTES
-                    self.idle.append(PoolThread(self, Slot(self.worker.board, at)))
+                    self.idle.append(PoolThread(self, Slot(self.worker.board, self.slots[-1])))
+                    self.slots.pop()
                     self.threads += self.idle
             except RuntimeError:
                 break
@@ -2324,15 +2330,20 @@ class ThreadPool:
         """Log calls that exceed --timeout with their stacks, reset their connections, and have the worker
         replaced: a thread can only be ended with its process."""
         timeout_s = self.worker.limits.timeout_s
-        for thread in self.threads:
+        for thread in self.threads.copy():
             state, _, since, text = self.worker.board.read(thread.slot.at)
             took_s = time.monotonic() - since
-            if thread.task and not thread.task.closed and state == IN_APP and took_s >= timeout_s:
+            if thread.task and state == IN_APP and took_s >= timeout_s:
                 log("error", f"worker {os.getpid()} is in the application for {took_s:.1f} s: {text}")
                 faulthandler.dump_traceback(2)
                 thread.task.connection.set_reset(True)
                 self.worker.close_connection(thread.task)
                 self.worker.ask_to_leave()
+                # Another thread takes its place; what this one writes at its end must not count.
+                self.threads.remove(thread)
+                self.slots.append(thread.slot.at)
+                thread.slot.memory = bytearray(thread.slot.at + 1)
+                self.start_waiting()
         self.worker.loop.call_later("timeouts", min(1.0, timeout_s / 4), self.check_timeouts)
 
 
@@ -2443,23 +2454,19 @@ def fork(*kept: int) -> int:
     if not pid:
         signal.set_wakeup_fd(-1)
         atexit._clear()  # a function runs in the process that has registered it
-        close_own_descriptors(kept)
+        for descriptor in _own_descriptors.difference(kept):
+            os.close(descriptor)  # the objects that have it are not used here any more
+        _own_descriptors.intersection_update(kept)
     return pid
 
 
-def close_own_descriptors(kept: Iterable[int] = ()) -> None:
-    """Give up the server's descriptors in a forked process, but for `kept`: they would keep the port in use,
-    and clients from seeing the end of their connections. They become copies of stdin, not free: the objects
-    that have these numbers may still close them."""
-    for descriptor in _own_descriptors.difference(kept):
-        os.dup2(0, descriptor, inheritable=False)
-    _own_descriptors.intersection_update(kept)
-
-
 def after_fork_in_child() -> None:
-    """In a process that the application has forked, leave nothing of the server: no descriptor, no handler."""
+    """In a process that the application has forked, leave nothing of the server: no handler, and no descriptor,
+    which would keep the port in use, and clients from seeing the end of their connections."""
     if not _own_fork:
-        close_own_descriptors()
+        for descriptor in _own_descriptors:  # a copy of stdin each: objects may still close these numbers
+            os.dup2(0, descriptor, inheritable=False)
+        _own_descriptors.clear()
         if _handled_signals:
             signal.set_wakeup_fd(-1)
             faulthandler.unregister(signal.SIGUSR1)
@@ -2482,9 +2489,28 @@ def handle_signals(handler: Callable[[int, Optional[FrameType]], None], *signums
     _handled_signals.update(signums)
 
 
+def run_with_signals(loop: Loop, handler: Any, *signums: int, stacks: bool = False) -> None:
+    """Run a loop with a handler for these signals, which also wake it; then have the former handlers again.
+    `stacks`: show them on USR1."""
+    before = {signum: signal.getsignal(signum) for signum in signums}
+    signal.set_wakeup_fd(loop.waker, warn_on_full_buffer=False)
+    handle_signals(handler, *signums)
+    if stacks:
+        faulthandler.register(signal.SIGUSR1, file=2, chain=True)
+    try:
+        loop.run()
+    finally:
+        faulthandler.unregister(signal.SIGUSR1)
+        signal.set_wakeup_fd(-1)
+        for signum, former in before.items():
+            signal.signal(signum, former)
+        _handled_signals.clear()
+        loop.close()
+
+
 def run_exit_functions(timeout_s: float) -> None:
-    """Run what was registered with atexit in this process, flush its files and wait for its threads; end the
-    process where that takes longer than `timeout_s`."""
+    """Run what was registered with atexit in this process, and flush its files; end the process where that
+    takes longer than `timeout_s`. It does not wait for threads: some never end."""
     handle_signals(lambda *_: os._exit(0), signal.SIGALRM)
     signal.setitimer(signal.ITIMER_REAL, max(0.1, timeout_s))
     atexit._run_exitfuncs()
@@ -2495,9 +2521,6 @@ def run_exit_functions(timeout_s: float) -> None:
                 file.flush()
             except (OSError, ValueError):  # it is closed, or its disk is full
                 pass
-    threading: Any = sys.modules.get("threading")
-    if threading:
-        threading._shutdown()
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
@@ -2827,7 +2850,8 @@ class Server:
         slots = self.read_slots(record)
         self.board.memory[record.at : record.at + self.slot_bytes] = bytes(self.slot_bytes)
         self.board.loads[record.at // 4 + 1] = NOT_ACCEPTING
-        if os.WIFSIGNALED(status) or slots[0][0]:
+        quiet = record.killed and " " not in slots[0][3]  # killed at the end, and it was serving nothing
+        if (os.WIFSIGNALED(status) or slots[0][0]) and not quiet:
             serving = [text for state, _, _, text in slots if " " in text and state >= WRITE]
             last = max(slots, key=lambda slot: slot[2])[3]
             when = f"after {last}" if " " in last else "before its first request"
@@ -2883,7 +2907,7 @@ class ForkServer(Server):
         self.acceptor.resume()
         self.become_ready()
 
-    def is_overloaded(self) -> bool:
+    def is_overloaded(self, paused: bool = False) -> bool:
         """Return whether another process should accept: there is none."""
         return False
 
@@ -3152,18 +3176,8 @@ class Supervisor:
     def run(self) -> int:
         """Serve until told to stop, or until the first Server fails to start; return the exit status."""
         signums = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
-        before = {signum: signal.getsignal(signum) for signum in signums}
-        wakeup_before = signal.set_wakeup_fd(self.loop.waker, warn_on_full_buffer=False)
-        handle_signals(lambda signum, _: self.signals.append(signum), *signums)
-        try:
-            self.spawn()
-            self.loop.run()
-        finally:
-            signal.set_wakeup_fd(wakeup_before)
-            for signum, handler in before.items():
-                signal.signal(signum, handler)
-            _handled_signals.clear()
-            self.loop.close()
+        self.loop.call_later("spawn", 0.0, self.spawn)
+        run_with_signals(self.loop, lambda signum, _: self.signals.append(signum), *signums)
         return self.status
 
     # Servers: spawned, ready, dead.
@@ -3225,9 +3239,10 @@ class Supervisor:
                 left_s = server.started_at + self.limits.graceful_timeout_s - time.monotonic()
                 if left_s > 0:
                     self.loop.call_later("reload", left_s, self.reload)
-                else:
+                elif not server.given_up:
                     server.given_up = True
-                    os.kill(server.pid, signal.SIGKILL)
+                    send_word(server.channel, b"a")
+                    self.loop.call_later("kill", 1.0, functools.partial(self.kill, server.pid))
                 return
         self.reload_requested = False
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
@@ -3312,9 +3327,14 @@ class Supervisor:
     def kill_all(self) -> None:
         """End what does not end by itself; as PID 1, whatever is left ends with it."""
         for pid in self.servers:
-            os.kill(pid, signal.SIGKILL)
+            self.kill(pid)
         if not self.servers:
             self.loop.running = False
+
+    def kill(self, pid: int) -> None:
+        """Kill a Server, if it is still there."""
+        if pid in self.servers:
+            os.kill(pid, signal.SIGKILL)
 
 
 def run_server(options: Any, listeners: List[Listener], channel: socket.socket) -> int:
@@ -3340,6 +3360,7 @@ def run_server(options: Any, listeners: List[Listener], channel: socket.socket) 
     signal.signal(signal.SIGIO, signal.SIG_DFL)
     handle_signals(ignore_signal, *STOP_SIGNALS, signal.SIGHUP)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    faulthandler.unregister(signal.SIGUSR1)
     server = (PreforkServer if options.workers else ForkServer)(context, listeners, options, channel)
     status = server.run()
     run_exit_functions(options.limits.graceful_timeout_s)
@@ -3388,15 +3409,14 @@ def run_alone(options: Any, listeners: List[Listener]) -> int:
             worker.loop.call_later("drain", limits.drain_delay_s, drain)
 
     worker.loop.on_wake = on_wake
-    signal.set_wakeup_fd(worker.loop.waker, warn_on_full_buffer=False)
     orphans = [signal.SIGCHLD] if os.getpid() == 1 else []
-    handle_signals(on_signal, *STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, *orphans)
-    faulthandler.register(signal.SIGUSR1, file=2, chain=True)
     gc.freeze()
     worker.acceptor.resume()
-    print_ready(options, listeners)
-    worker.loop.run()
-    run_exit_functions(limits.graceful_timeout_s)
+    worker.loop.call_later("ready", 0.0, functools.partial(print_ready, options, listeners))  # signals count by then
+    signums = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, *orphans)
+    run_with_signals(worker.loop, on_signal, *signums, stacks=True)
+    if context.access_log:
+        context.access_log.close()
     return 0
 
 
@@ -3625,7 +3645,7 @@ def load_application(options: Any, app: Any) -> Application:
     """Return the application that the options name, or `app`, or the page. Raises ConfigError, and what its
     module raises."""
     try:
-        application: Application = find_application(options.app) if options.app is not None else app or hello
+        application: Application = find_application(options.app) if options.app is not None else hello if app is None else app
     except SystemExit as error:
         raise ConfigError(f"{options.app} ends the program at its import: SystemExit({error.code!r})") from None
     patched = sys.modules.get("gevent.monkey") or sys.modules.get("eventlet.patcher")
@@ -3709,10 +3729,9 @@ def make_context(options: Any) -> ServerContext:
     return context
 
 
-def start(arguments: Optional[Sequence[str]], app: Any = None) -> int:
-    """Do what the command line says, with `app` where it names no application; return the exit status. Raises
-    ConfigError, and with --no-fork and --check-config what the application's module raises."""
-    options = parse_options(arguments, app)
+def start(options: Any) -> int:
+    """Do what the options say; return the exit status. Raises ConfigError, and with --no-fork and
+    --check-config what the application's module raises."""
     listeners: List[Listener] = []
     try:
         for bind in dict.fromkeys(options.bind):
@@ -3773,14 +3792,21 @@ def serve(app: Union[str, Application], **options: Any) -> int:
             if one is not None and one is not False:
                 arguments.append(option if one is True else f"{option}={one}")
     open_standard_streams()
-    return start(arguments, None if isinstance(app, str) else app)
+    before = signal.set_wakeup_fd(-1)  # raises in a thread
+    try:
+        return start(parse_options(arguments, None if isinstance(app, str) else app))
+    finally:
+        signal.set_wakeup_fd(before)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """The program: return its exit status."""
     open_standard_streams()
     try:
-        return start(arguments)
+        options = parse_options(arguments, None)
+        status = start(options)
+        run_exit_functions(options.limits.graceful_timeout_s)
+        return status
     except ConfigError as error:
         print_error(error)
         return 1 if "--check-config" in (sys.argv if arguments is None else arguments) else 2
