@@ -2036,6 +2036,7 @@ class Acceptor:
                 self.listeners.remove(listener)
                 listener.close(shut_down=True)
         self.start_held()
+        self.owner.end_if_done()
 
     def is_done(self) -> bool:
         """Return whether there is nothing left to accept or to start."""
@@ -2222,7 +2223,6 @@ class Worker:
                 if task.state <= FIRST_BYTE:
                     self.loop.wait(task, task.events, min(task.deadline, soon))
             self.acceptor.drain()
-            self.end_if_done()
 
     def end_if_done(self) -> None:
         """Leave the loop when the last connection is closed, and no more can come."""
@@ -2976,6 +2976,8 @@ class PreforkServer(Server):
     def start(self) -> None:
         """Begin to serve."""
         self.all_slots = self.slots.copy()
+        for at in self.all_slots:
+            self.board.loads[at // 4 + 1] = NOT_ACCEPTING
         self.backoff = Backoff()
         self.any_ready = False
         self.spawn_missing()
@@ -3029,25 +3031,25 @@ class PreforkServer(Server):
     def leave_worker(self, worker: Worker) -> None:
         """Have this worker replaced, and retire when its successor is ready."""
         self.set_phase(worker, LEAVING)
-        self.await_successor(worker)
+        self.check_flags(worker)
 
-    def await_successor(self, worker: Worker) -> None:
-        """Look, in a worker, whether it may retire."""
-        if self.board.memory[worker.at + RETIRE]:
+    def check_flags(self, worker: Worker) -> None:
+        """See, in a worker that leaves or retires, what the Server asks for next."""
+        if self.flags[DRAINING]:
+            worker.drain()
+        elif self.board.memory[worker.at + RETIRE] and "abort" not in worker.loop.timers:
             worker.loop.call_later("abort", self.limits.graceful_timeout_s, lambda: os._exit(0))
             worker.retire()
-        else:
-            worker.loop.call_later("leave", 0.1, functools.partial(self.await_successor, worker))
+        worker.loop.call_later("flags", 0.1, functools.partial(self.check_flags, worker))
 
     def on_lifeline(self, worker: Worker) -> None:
         """The Server drains, retires or is dead: do the same in a worker."""
         worker.loop.forget(self.lifeline)
-        if self.flags[DRAINING]:
-            worker.drain()
-            return
         if not self.flags[CLOSING]:  # no process is left that would end what is under way
             signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
-        worker.retire()
+        if not self.flags[DRAINING]:
+            worker.retire()
+        self.check_flags(worker)
 
     def on_wake(self) -> None:
         """See which workers are ready, and which ask to be replaced."""
