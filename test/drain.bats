@@ -518,7 +518,7 @@ END
     kill -CONT "$server_pid"
     ends_well
     stderr_has 2 'was killed by SIGKILL' # and no other
-    stderr_has 0 later
+    stderr_has 0 'next start'
     wait_for "$client" || [ "$?" -eq 52 ] # curl: no answer
     wait_for "$other" || [ "$?" -eq 52 ]
 }

@@ -395,7 +395,7 @@ with called.make(app) as server, called.serving(server):
     assert status == 500 and body.startswith("500 Internal Server Error"), body
     assert called.ask(server, "/a") == (200, "1.0")
 END
-    grep -q -E '^[-0-9]{10} [:0-9]{8} \[[0-9]+\] GET / HTTP/1\.1 failed \([0-9a-f]+\)$' "$stderr"
+    grep -q -E '^[-0-9]{10} [:0-9]{8} \[[0-9]+\] (error: )?GET / HTTP/1\.1 failed \([0-9a-f]+\)$' "$stderr"
     [ "$(grep -c '^  ZeroDivisionError' "$stderr")" -eq 1 ]
 }
 

@@ -342,7 +342,7 @@ END
         SERVER_OPTIONS="$mode" start_server --access-log /dev/full hello:app
         curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-4]"
         stop_server
-        said 1 '^[-0-9]{10} [:0-9]{8} \[[0-9]+\] the access log cannot be written: No space left on device$'
+        said 1 '^[-0-9]{10} [:0-9]{8} \[[0-9]+\] .*access log.*: No space left on device$'
     done
 }
 
@@ -354,7 +354,7 @@ END
     wait_for "$reader"
     curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-4]"
     stop_server
-    said 1 'the access log cannot be written: Broken pipe$'
+    said 1 'access log.*: Broken pipe$'
 }
 
 @test "refuses a log that it cannot write" {
@@ -373,7 +373,7 @@ END
         SERVER_OPTIONS="$mode" start_server broken:app
         one=$(curl -s -m 10 "$url" | sed 's/.* as //') two=$(curl -s -m 10 "$url" | sed 's/.* as //')
         [ "$one" != "$two" ]
-        said 1 "^20[0-9]{2}-[0-9]{2}-[0-9]{2} [0-9:]{8} \[[0-9]+\] GET / HTTP/1\.1 failed \($one\)$"
+        said 1 "^20[0-9]{2}-[0-9]{2}-[0-9]{2} [0-9:]{8} \[[0-9]+\] ([a-z]+: )?GET / HTTP/1\.1 failed \($one\)$"
         said 1 " GET / HTTP/1\.1 failed \($two\)$"
         grep -A 1 -e "($one)" "$stderr" | grep -q '^  Traceback'
         said 2 '^  ValueError: broken on purpose$'
@@ -383,7 +383,7 @@ END
 @test "shows the failure that a client could not be told of" {
     start_server broken:app
     run curl -s -m 10 "$url/later"
-    eventually said 1 '\] GET /later HTTP/1\.1 failed \([0-9a-f]+\)$'
+    eventually said 1 '\] ([a-z]+: )?GET /later HTTP/1\.1 failed \([0-9a-f]+\)$'
 }
 
 # honest N  succeeds when stderr has so many lines with a time, each of a process of the server, and no control character.
@@ -417,11 +417,11 @@ honest() {
 
 # dies HOW PATTERN  succeeds when stderr comes to tell of one death, by KILL, in this way.
 dies() {
-    eventually said 1 "^[-0-9]{10} [:0-9]{8} \[[0-9]+\] (child|worker) [0-9]+ was killed by SIGKILL $1$"
+    eventually said 1 "^[-0-9]{10} [:0-9]{8} \[[0-9]+\] ([a-z]+: )?(child|worker) [0-9]+ was killed by SIGKILL $1$"
 }
 
 while_serving='while serving 127\.0\.0\.1 GET /deaf HTTP/1\.1'
-somebody='\(not by this server: for want of memory\?\)'
+somebody='\(not by this server: [a-z ]*memory\?\)'
 
 # start_hanging MODE ARGUMENT...
 start_hanging() {

@@ -111,7 +111,7 @@ workers() {
 }
 
 rests() {
-    the_server >/dev/null && has_children "$(workers)"
+    the_server >/dev/null 2>&1 && has_children "$(workers)"
 }
 
 # threads  succeeds when workers call the application in threads.

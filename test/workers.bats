@@ -148,14 +148,14 @@ def app(*request):
     [ ! -s "$stderr" ]
 }
 
-@test "starts workers ever later that die as soon as they start, logs so once, and recovers" {
+@test "starts workers ever later that die as soon as they start, logs that, and recovers" {
     : >"$FAILURES"
     start_server --workers 1 start_fails:app
     seq 4 >"$FAILURES"
     kill -KILL "$(children)"
     eventually test ! -s "$FAILURES"
     [ "$(curl -s -m 20 "$url")" = "started" ]
-    times_said 1 'later'
+    said 'next start in'
 }
 
 @test "takes the number of workers from WEB_CONCURRENCY, and from the processors" {
@@ -303,7 +303,7 @@ is_stopped() {
     start_server --workers 1 start_fails:app
     seq 1000 >"$FAILURES"
     kill -KILL "$(children)"
-    eventually said later
+    eventually said 'next start in'
     read -r -t 3 <>"$LATCH" || true
     [ "$(grep -c . "$FAILURES")" -gt 988 ]
 }
