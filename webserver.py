@@ -2643,7 +2643,10 @@ class Child:
     def call(self, connection: Connection, act: Callable[..., Any], *arguments: Any) -> Any:
         """Call into the application."""
         self.check_server()
-        return self.slot.call(connection, act, *arguments)
+        try:
+            return self.slot.call(connection, act, *arguments)
+        finally:
+            self.check_server()
 
     def block(self, steps: Steps[Any]) -> None:
         """Run `steps` to the end, within a call into the application."""
@@ -2898,6 +2901,15 @@ class Server:
         self.loop.call_later("source", 1.0, self.check_source)
 
 
+def backlog_length(sock: socket.socket) -> int:
+    """Return how many connections wait in a listener's backlog, as far as the system says that."""
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
+        return int(struct.unpack_from("I", info, 24)[0])  # tcpi_unacked, of a listener the backlog (Linux)
+    except (AttributeError, OSError, struct.error):
+        return 0
+
+
 class ForkServer(Server):
     """Accepts, and forks a Child for each connection."""
 
@@ -2933,15 +2945,16 @@ class ForkServer(Server):
 
     def set_full(self, full: bool) -> bool:
         """Have children close after their responses while others wait, and put a byte into the lifeline for
-        the child that is wanted back, in place of one that none has taken."""
-        self.flags[FULL] = full  # before the byte: a child that becomes idle after this sees the byte
+        each connection that waits, in place of those that no child has taken."""
+        self.flags[FULL] = full  # before the bytes: a child that becomes idle after this sees them
         if self.lifeline_writer >= 0:
             try:
-                os.read(self.lifeline, 16)
+                os.read(self.lifeline, 65536)
             except BlockingIOError:
                 pass
             if full:
-                os.write(self.lifeline_writer, b".")
+                wanted = sum(backlog_length(listener.sock) for listener in self.acceptor.listeners)
+                os.write(self.lifeline_writer, b"." * min(max(1, wanted), self.limits.max_children))
         return False
 
     def on_child_exit(self, record: ChildRecord, status: int) -> None:
