@@ -216,10 +216,9 @@ def explain_bad_head(head: str) -> HTTPError:
 #     (IN_APP, act)      call act() in a thread; send what it returned, throw what it raised
 #     (TURN, None)       resume after others have had their turn
 #
-# Its runners are a Task in a Worker, a Child, and Child.block for the write callable. The runner sets
-# four hooks of the connection: `may_block`, no other conversation shares this process; `call`, which calls
-# the application in place (None: yield IN_APP); `block`, which runs steps to their end inside a call;
-# `release`, called when the calls for a request are over, so that its thread is free.
+# Its runner is a Task in a Worker, which sets two hooks of the connection: `call`, which calls the
+# application in place (None: yield IN_APP), and `release`, called when the calls for a request are over, so
+# that its thread is free.
 # When the connection is lost, calls go on, so that the iterable's close() is called (PEP 3333).
 
 # The states, in the order in which an evicting server prefers them; up to FIRST_BYTE nothing has arrived.
@@ -244,7 +243,7 @@ def grace_left(limits: Limits, state: int, timeout: float) -> float:
 class Connection:
     """A client's socket, and in `buffer` what was received and is not used yet."""
 
-    __slots__ = "block buffer call client_text context drain_deadline head limits listener may_block".split()
+    __slots__ = "buffer call client_text context drain_deadline head limits listener".split()
     __slots__ += "peer release request request_cache since sock tls_event trusted turn_ends unsent".split()
 
     def __init__(self, sock: socket.socket, peer: Any, listener: Listener, context: ServerContext) -> None:
@@ -265,9 +264,7 @@ class Connection:
         self.client_text: Tuple[Any, bytes] = (None, b"")  # a request, and what the scoreboard shows of it
         self.turn_ends = 0.0
         self.tls_event = NO_EVENTS  # what TLS waits for, where that is not what the state says
-        self.may_block = False
         self.call: Any = None
-        self.block: Any = None
         self.release: Any = None
 
     def client(self) -> str:
@@ -362,8 +359,8 @@ class Connection:
         return min(time.monotonic() + stall_s, deadline + moved / self.limits.rate_bytes_per_s)
 
     def yield_turn(self) -> Steps[None]:
-        """Give other connections their turn, where there are others and this one has used up its time."""
-        if not self.may_block and time.monotonic() >= self.turn_ends:
+        """Give other connections their turn, where this one has used up its time."""
+        if time.monotonic() >= self.turn_ends:
             yield TURN, None
             self.turn_ends = time.monotonic() + self.limits.time_slice_s
 
@@ -1005,6 +1002,7 @@ class ServerContext:
     verbose = False  # log each refused request
     reraise: Any = ClientDisconnected  # exceptions out of a call that are not the application's failure
     closing = False  # this process closes each connection after its response
+    server_pid = 0  # of the Server, in its children
     requests_left = NEVER  # until --max-requests
     on_max_requests: Callable[[], None]
 
@@ -1025,6 +1023,12 @@ class ServerContext:
             "wsgi.input_terminated": True,
             "wsgi.file_wrapper": FileWrapper,
         }
+
+    def is_closing(self) -> bool:
+        """Return whether each connection closes after its response, also because the Server is dead."""
+        flags = self.flags
+        orphan = self.server_pid and os.getppid() != self.server_pid
+        return bool(self.closing or flags[CLOSING] or flags[FULL] or orphan)
 
 
 # ---- response: from what the application says to bytes ----------------------------------------
@@ -1155,16 +1159,13 @@ class Response:
         return self.write
 
     def write(self, data: bytes) -> None:
-        """The write callable of PEP 3333. It blocks in a child; elsewhere it sends what the socket takes now
-        and keeps the rest."""
+        """The write callable of PEP 3333: send what the socket takes now, and keep the rest."""
         if not isinstance(data, bytes):
             raise TypeError(f"write takes bytes, not {type(data).__name__} (PEP 3333)")
         if self.finished:
             raise AssertionError("write was called after the end of the response (PEP 3333)")
         connection, data = self.connection, self.frame_block(data) if data else data
-        if connection.block:
-            connection.block(connection.send(data))
-        elif self.spool:
+        if self.spool:
             connection.unsent += len(data)
             self.keep(data)
         elif data:
@@ -1181,7 +1182,7 @@ class Response:
         if not self.head:
             raise AssertionError("the application did not call start_response (PEP 3333)")
         connection, context = self.connection, self.connection.context
-        closing = context.closing or context.flags[CLOSING] or context.flags[FULL]
+        closing = context.is_closing()
         if closing:
             # Requests that are in the socket already are answered, for two seconds: closing with unread
             # bytes would reset the connection, and they would be lost.
@@ -1375,15 +1376,14 @@ def serve_connection(connection: Connection) -> Steps[None]:
 def serve_requests(connection: Connection) -> Steps[bool]:
     """Read a request, call the application, send its response, and again. Return True when a response ends
     the connection, False when the client does. Raises HTTPError, ClientDisconnected."""
-    may_block, limits, access_log = connection.may_block, connection.limits, connection.context.access_log
+    limits, access_log = connection.limits, connection.context.access_log
     cached = connection.request_cache.requests
     head: Optional[bytes] = None
     while True:
         if connection.buffer:  # pipelined: others have their turn before it
             yield from connection.yield_turn()
-        # After a response recv is tried at once only where it may block for a moment: elsewhere the next
-        # request is hardly there yet.
-        head = connection.head = read_head(connection) if connection.buffer or may_block or not head else None
+        # After a response recv is not tried at once: the next request is hardly there yet.
+        head = connection.head = read_head(connection) if connection.buffer or not head else None
         if head is None and connection.request:
             ready = yield KEEP_ALIVE, limits.keep_alive_s
             head = connection.head = read_head(connection)  # also at the last moment
@@ -1536,14 +1536,6 @@ def call(connection: Connection, act: Callable[..., Any], *arguments: Any) -> St
     return (yield IN_APP, functools.partial(act, *arguments))
 
 
-def step(conversation: Steps[Any], value: Any) -> Any:
-    """Resume `conversation` until it yields; return what it yields, None at its end."""
-    try:
-        return conversation.send(value)
-    except StopIteration:
-        return None
-
-
 # ---- loop: resumes what is ready, or whose time has come --------------------------------------
 
 _own_descriptors: Set[int] = set()  # those of the server that this process has open
@@ -1590,9 +1582,11 @@ class Loop:
     SCAN_S = 0.1  # the least between two looks at all deadlines
     MOST_S = 3600.0  # poll takes 2**31 ms at most; an application may have replaced the clock
 
-    def __init__(self, on_wake: Callable[[], None]) -> None:
-        self.poller: Any = getattr(select, "epoll", select.poll)()  # with the same methods
-        self.unit = 1 if hasattr(select, "epoll") else 1000  # poll takes milliseconds
+    def __init__(self, on_wake: Optional[Callable[[], None]] = None) -> None:
+        """Without `on_wake` it is a small one, for few descriptors."""
+        kind = select.poll if on_wake is None else getattr(select, "epoll", select.poll)
+        self.poller: Any = kind()  # both have the same methods
+        self.unit = 1000 if kind is select.poll else 1  # poll takes milliseconds
         self.handles: Dict[int, Handle] = {}
         self.timers: Dict[str, Tuple[float, Callable[[], None]]] = {}
         self.turns: List[Handle] = []  # resumed after all that is ready now
@@ -1600,9 +1594,10 @@ class Loop:
         self.running = True
         if hasattr(self.poller, "fileno"):
             _own_descriptors.add(self.poller.fileno())
-        self.on_wake = on_wake
-        self.reader, self.waker = open_pipe()
-        self.watch(self.reader, self.read_waker)
+        if on_wake is not None:
+            self.on_wake = on_wake
+            self.reader, self.waker = open_pipe()
+            self.watch(self.reader, self.read_waker)
 
     def wake(self) -> None:
         """Have on_wake() called, from a thread or a signal handler."""
@@ -2072,6 +2067,8 @@ class Task(Handle):
                 if self.state <= FIRST_BYTE and worker.acceptor.draining:
                     what = min(what, Limits.eviction_grace_s)
                 worker.loop.wait(self, self.connection.events(self.state), time.monotonic() + what)
+                if worker.watches_lifeline:
+                    worker.watch_lifeline(self)
             else:
                 worker.loop.wait(self, NO_EVENTS)
                 if self.state == IN_APP:
@@ -2096,17 +2093,23 @@ def most_connections() -> int:
 
 
 class Worker:
-    """Serves many connections on an event loop: one of a PreforkServer's, or a whole server by itself."""
+    """Serves connections on an event loop: one of a PreforkServer's, or the child of a ForkServer for one
+    connection, or a whole server by itself."""
 
     SLACK = 4  # another worker with fewer connections by so many is left the new ones
 
-    def __init__(self, context: ServerContext, listeners: List[Listener], at: int, threads: int = 1) -> None:
+    def __init__(
+        self, context: ServerContext, listeners: List[Listener], at: int, threads: int = 1, lifeline: int = -1
+    ) -> None:
+        """`at` is its first slot, `lifeline` the pipe of its Server."""
         self.context = context
         self.limits = context.limits
         self.board = context.board
-        self.loop = Loop(self.on_wake)
-        self.at = at  # its first slot
-        self.slot = Slot(self.board, at)
+        self.at = at
+        self.lifeline = lifeline
+        self.watches_lifeline = not listeners
+        self.loop = Loop(None if self.watches_lifeline else self.on_wake)
+        self.slot = Slot(self.board, at, WRITE if self.watches_lifeline else KEEP_ALIVE)
         self.load = 0  # connections
         self.most = most_connections()
         self.others: List[int] = []  # the slots of other workers
@@ -2204,6 +2207,43 @@ class Worker:
 
     # The end.
 
+    def watch_lifeline(self, task: Task) -> None:
+        """In a child, watch the lifeline as soon as the connection may be evicted: a byte in it asks one child
+        to go, and is for another one until then."""
+        self.board.set_state(self.at, task.state)
+        self.loop.forget(self.lifeline)
+        grace_s = grace_left(self.limits, task.state, task.deadline - time.monotonic())
+        watch = functools.partial(self.loop.watch, self.lifeline, self.on_lifeline)
+        self.loop.call_later("lifeline", grace_s, watch)
+
+    def on_lifeline(self) -> None:
+        """The Server wants a connection back, or drains, retires or is dead: do the same."""
+        try:
+            if os.read(self.lifeline, 1):
+                self.context.closing = True
+                self.evict(self.tasks())
+                return
+        except BlockingIOError:  # another child has taken it
+            return
+        self.loop.forget(self.lifeline)
+        self.loop.timers.pop("lifeline", None)
+        self.watches_lifeline = False
+        if not self.context.flags[CLOSING]:  # it is dead: no process is left that would end what is under way
+            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
+            self.close_idle()
+        if not self.context.flags[DRAINING]:
+            self.retire()
+        self.check_flags()
+
+    def check_flags(self) -> None:
+        """See, where this worker retires or is to be replaced, what the Server asks for next."""
+        if self.context.flags[DRAINING]:
+            self.drain()
+        elif self.board.memory[self.at + RETIRE] and "abort" not in self.loop.timers:
+            self.loop.call_later("abort", self.limits.graceful_timeout_s, lambda: os._exit(0))
+            self.retire()
+        self.loop.call_later("flags", 0.1, self.check_flags)
+
     def retire(self) -> None:
         """Leave new connections to others, close each one after its next response or when it was idle for
         too long, and end with the last."""
@@ -2218,11 +2258,15 @@ class Worker:
         if not self.acceptor.draining:
             self.context.closing = True
             self.publish_load()
-            soon = time.monotonic() + self.limits.eviction_grace_s  # a request may be on its way
-            for task in self.tasks():
-                if task.state <= FIRST_BYTE:
-                    self.loop.wait(task, task.events, min(task.deadline, soon))
+            self.close_idle()
             self.acceptor.drain()
+
+    def close_idle(self) -> None:
+        """Close idle connections in a moment: a request may be on its way."""
+        soon = time.monotonic() + self.limits.eviction_grace_s
+        for task in self.tasks():
+            if task.state <= FIRST_BYTE:
+                self.loop.wait(task, task.events, min(task.deadline, soon))
 
     def end_if_done(self) -> None:
         """Leave the loop when the last connection is closed, and no more can come."""
@@ -2540,6 +2584,26 @@ def end_process(main: Callable[[], int]) -> NoReturn:
         os._exit(status)
 
 
+def reap(wanted: int = -1) -> Iterator[Tuple[int, int]]:
+    """Yield pid and status of children that have ended: one signal may stand for several of them."""
+    try:
+        pid, status = os.waitpid(wanted, os.WNOHANG)
+        while pid:
+            yield pid, status
+            pid, status = os.waitpid(wanted, os.WNOHANG)
+    except ChildProcessError:
+        return
+
+
+def has_children() -> bool:
+    """Return whether this process has any child left."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return True
+    except ChildProcessError:
+        return False
+
+
 def describe_exit(status: int, killed: bool = False) -> str:
     """Return how a process ended, by the status of waitpid; `killed`: this server has sent it KILL."""
     if not os.WIFSIGNALED(status):
@@ -2566,100 +2630,6 @@ class Backoff:
         if young:
             log("warning", f"{what} ended {lived_s:.1f} s after its start; next start in {self.delay_s:.1f} s")
         return self.delay_s
-
-
-# ---- child: a process for one connection ------------------------------------------------------
-
-RECV_TIMEOUT = struct.pack("@ll", 0, int(Limits.recv_timeout_s * 1e6))  # a struct timeval
-
-
-class Child:
-    """Runs one conversation, blocking where it waits. A byte in the lifeline, a pipe of the ForkServer's, asks
-    one child to go; its end asks all that are idle."""
-
-    def __init__(self, lifeline: int, server_pid: int, at: int, connection: Connection) -> None:
-        self.lifeline = lifeline
-        self.server_pid = server_pid
-        self.connection = connection
-        self.context = connection.context
-        self.limits = connection.limits
-        self.board = self.context.board
-        self.slot = Slot(self.board, at, WRITE)
-        self.key = connection.sock.fileno()
-        self.evicted = self.lifeline_ended = self.orphan = False
-        connection.may_block, connection.call, connection.block = True, self.call, self.block
-        try:
-            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-                connection.sock.setsockopt(socket.SOL_SOCKET, option, RECV_TIMEOUT)
-        except OSError:  # the client has left, or this system's timeval is another one
-            connection.sock.setblocking(False)
-
-    def run(self, steps: Steps[Any]) -> None:
-        """Run `steps` to the end."""
-        event = step(steps, None)
-        while event:
-            event = step(steps, event[0] == TURN or self.wait(*event))
-
-    def wait(self, state: int, timeout: float) -> bool:
-        """Return True when the socket is ready, False after `timeout` seconds or when evicted."""
-        self.board.set_state(self.slot.at, state)
-        now, idle = time.monotonic(), state <= FIRST_BYTE
-        deadline = now + timeout
-        # Until it may be evicted, a child watches the lifeline for its end alone: a byte in it, which is for
-        # another child, would keep it from sleeping.
-        evictable_at = now if state == KEEP_ALIVE else now + grace_left(self.limits, state, timeout)
-        while True:
-            if self.evicted and state != WRITE:  # what has arrived by now may complete a request
-                deadline = now
-            elif self.lifeline_ended and idle:  # a request may be on its way
-                deadline = min(deadline, now + self.limits.eviction_grace_s)
-            poll = select.poll()
-            poll.register(self.key, self.connection.events(state))
-            until = deadline
-            if not (self.lifeline_ended or self.evicted):
-                evictable = now >= evictable_at
-                until = deadline if evictable else min(deadline, evictable_at)
-                poll.register(self.lifeline, READABLE if evictable else NO_EVENTS)
-            ready = [key for key, _ in poll.poll(min(max(0.0, until - now), Loop.MOST_S) * 1000)]
-            if self.key in ready:
-                return True
-            if self.lifeline in ready:
-                self.read_lifeline()
-                if self.evicted:
-                    return False
-            now = time.monotonic()
-            if now >= deadline:
-                return False
-
-    def read_lifeline(self) -> None:
-        """Take the byte for one child, or note the end."""
-        try:
-            self.evicted = bool(os.read(self.lifeline, 1))
-            self.lifeline_ended = not self.evicted
-            self.context.closing = True
-        except BlockingIOError:  # another child has taken it
-            pass
-
-    def call(self, connection: Connection, act: Callable[..., Any], *arguments: Any) -> Any:
-        """Call into the application."""
-        self.check_server()
-        try:
-            return self.slot.call(connection, act, *arguments)
-        finally:
-            self.check_server()
-
-    def block(self, steps: Steps[Any]) -> None:
-        """Run `steps` to the end, within a call into the application."""
-        self.check_server()
-        self.run(steps)
-        self.board.set_state(self.slot.at, IN_APP)
-
-    def check_server(self) -> None:
-        """Where the Server is dead, take no further request, and end with what is under way at the graceful
-        timeout: no process is left that would see to it."""
-        if os.getppid() != self.server_pid and not self.orphan:
-            self.orphan = self.context.closing = True
-            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
 
 
 # ---- server: forks and reaps children ---------------------------------------------------------
@@ -2764,6 +2734,7 @@ class Server:
 
     def run_child(self, main: Callable[[int], None], at: int) -> int:
         """Run `main` in a child."""
+        self.context.server_pid = self.pid
         main(at)
         run_exit_functions(self.limits.graceful_timeout_s)
         self.board.memory[at] = 0  # nothing is to be logged of it
@@ -2776,17 +2747,12 @@ class Server:
         signals, self.signals = self.signals, set()
         if signal.SIGUSR1 in signals:
             self.dump_status(list(self.children.values()))
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            while pid:
-                record = self.children.pop(pid, None)
-                if record:
-                    self.slots.append(record.at)
-                    self.log_exit(record, status)
-                    self.on_child_exit(record, status)
-                pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            pass
+        for pid, status in reap():
+            record = self.children.pop(pid, None)
+            if record:
+                self.slots.append(record.at)
+                self.log_exit(record, status)
+                self.on_child_exit(record, status)
         self.end_if_done()
 
     def on_supervisor(self) -> None:
@@ -2930,7 +2896,6 @@ class ForkServer(Server):
 
     def start_connection(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
         """Fork a child for the connection. Raises OSError where the system refuses."""
-        sock.setblocking(True)
         date_line()  # made here once a second, and not in each child
         client = peer[0].encode() if type(peer) is tuple else b"unix"
         self.spawn(functools.partial(self.serve_connection, listener, sock, peer), client, sock.fileno())
@@ -2939,9 +2904,9 @@ class ForkServer(Server):
 
     def serve_connection(self, listener: Listener, sock: socket.socket, peer: Any, at: int) -> None:
         """Serve a connection, in a child."""
-        connection = Connection(sock, peer, listener, self.context)
-        Child(self.lifeline, self.pid, at, connection).run(serve_connection(connection))
-        connection.sock.close()  # before exit functions, which may take their time
+        worker = Worker(self.context, [], at, lifeline=self.lifeline)
+        worker.start_connection(listener, sock, peer)
+        worker.loop.run()
 
     def set_full(self, full: bool) -> bool:
         """Have children close after their responses while others wait, and put a byte into the lifeline for
@@ -3018,7 +2983,7 @@ class PreforkServer(Server):
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)
             gc.collect()
             gc.freeze()
-        worker = Worker(context, self.listeners, at, options.threads)
+        worker = Worker(context, self.listeners, at, options.threads, self.lifeline)
         worker.others = [slot for slot in self.all_slots if slot != at]
         worker.ask_to_leave = context.on_max_requests = functools.partial(self.leave_worker, worker)
         if options.max_requests:
@@ -3029,7 +2994,7 @@ class PreforkServer(Server):
             worker.pool.check_timeouts()
         worker.publish_load()
         self.set_phase(worker, READY)
-        worker.loop.watch(self.lifeline, functools.partial(self.on_lifeline, worker))
+        worker.loop.watch(self.lifeline, worker.on_lifeline)
         worker.acceptor.resume()
         worker.loop.run()
 
@@ -3044,25 +3009,7 @@ class PreforkServer(Server):
     def leave_worker(self, worker: Worker) -> None:
         """Have this worker replaced, and retire when its successor is ready."""
         self.set_phase(worker, LEAVING)
-        self.check_flags(worker)
-
-    def check_flags(self, worker: Worker) -> None:
-        """See, in a worker that leaves or retires, what the Server asks for next."""
-        if self.flags[DRAINING]:
-            worker.drain()
-        elif self.board.memory[worker.at + RETIRE] and "abort" not in worker.loop.timers:
-            worker.loop.call_later("abort", self.limits.graceful_timeout_s, lambda: os._exit(0))
-            worker.retire()
-        worker.loop.call_later("flags", 0.1, functools.partial(self.check_flags, worker))
-
-    def on_lifeline(self, worker: Worker) -> None:
-        """The Server drains, retires or is dead: do the same in a worker."""
-        worker.loop.forget(self.lifeline)
-        if not self.flags[CLOSING]:  # no process is left that would end what is under way
-            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
-        if not self.flags[DRAINING]:
-            worker.retire()
-        self.check_flags(worker)
+        worker.check_flags()
 
     def on_wake(self) -> None:
         """See which workers are ready, and which ask to be replaced."""
@@ -3305,19 +3252,13 @@ class Supervisor:
     def reap(self) -> None:
         """Reap Servers that have ended; as PID 1, which inherits orphans, every process. A program that calls
         serve() reaps its other children itself."""
-        childless = not self.servers
         for wanted in [-1] if os.getpid() == 1 else list(self.servers):
-            try:
-                pid, status = os.waitpid(wanted, os.WNOHANG)
-                while pid:
-                    server = self.servers.pop(pid, None)
-                    if server:
-                        self.on_exit(server, status)
-                    pid, status = os.waitpid(wanted, os.WNOHANG)
-            except ChildProcessError:
-                childless = True
-        if self.stopping and not self.servers and (os.getpid() != 1 or childless):
-            self.loop.running = False
+            for pid, status in reap(wanted):
+                server = self.servers.pop(pid, None)
+                if server:
+                    self.on_exit(server, status)
+        if self.stopping and not self.servers:
+            self.loop.running = os.getpid() == 1 and has_children()
 
     def stop(self) -> None:
         """Have all Servers drain; one that is still starting is given up."""
@@ -3413,10 +3354,7 @@ def run_alone(options: Any, listeners: List[Listener]) -> int:
             log("notice", f"has {worker.load} connections, and is {busy if state == IN_APP else 'waiting'}")
 
     def on_wake() -> None:
-        try:
-            while os.getpid() == 1 and os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
+        for _ in reap() if os.getpid() == 1 else ():
             pass
         if stops and not context.closing:
             notify("STOPPING=1")
