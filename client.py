@@ -223,7 +223,7 @@ def parse_head(data: bytes, bodiless: bool) -> tuple[str, bool, float]:
     persistent = b"close" not in tokens and (not http_1_0 or b"keep-alive" in tokens)  # RFC 9112 9.3
     two_ends = codings and (lengths or http_1_0 or b"chunked" in codings[:-1])  # RFC 9112 6.1, 6.3, 7.1
     if two_ends or len(set(lengths)) > 1 or (lengths and not re.fullmatch(rb"[0-9]{1,18}", lengths[0])):
-        raise ExchangeError("malformed", "a body whose end is not certain", data)
+        raise ExchangeError("malformed", "two readings of where the body ends (RFC 9112 6)", data)
     length = CHUNKED if codings[-1:] == [b"chunked"] else int(lengths[0]) if lengths else NEVER
     if bodiless or status[0] == "1" or status in ("204", "304"):
         length = 0
