@@ -2597,10 +2597,11 @@ def reap(wanted: int = -1) -> Iterator[Tuple[int, int]]:
 
 def has_children() -> bool:
     """Return whether this process has any child left."""
+    system: Any = os  # without waitid on macOS
     try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        system.waitid(system.P_ALL, 0, system.WEXITED | system.WNOHANG | system.WNOWAIT)
         return True
-    except ChildProcessError:
+    except (ChildProcessError, AttributeError):
         return False
 
 
@@ -2612,6 +2613,20 @@ def describe_exit(status: int, killed: bool = False) -> str:
     external = number == signal.SIGKILL and not killed
     name = SIGNAL_NAMES.get(number, f"signal {number}")
     return f"was killed by {name}" + (" (not by this server: out of memory?)" if external else "")
+
+
+class ChildRecord:
+    """What a Server or the Supervisor knows of a child."""
+
+    def __init__(self, pid: int, at: int = 0, channel: Any = None) -> None:
+        self.pid = pid
+        self.at = at  # its first slot on the scoreboard
+        self.channel: socket.socket = channel  # to a Server
+        self.started_at = time.monotonic()
+        self.ready = False
+        self.leaving = False  # another one takes its place, or will
+        self.killed = False  # by this process
+        self.overdue = 0.0  # the start of a call that was seen to exceed --timeout
 
 
 class Backoff:
@@ -2644,19 +2659,6 @@ class Backoff:
 #     the worker dies, or is killed for --timeout                                    another one is forked
 #
 # After it has changed its phase, a worker writes to the Server's waker.
-
-
-class ChildRecord:
-    """What a Server knows of a child."""
-
-    def __init__(self, pid: int, at: int) -> None:
-        self.pid = pid
-        self.at = at  # its first slot
-        self.started_at = time.monotonic()
-        self.ready = False
-        self.leaving_since = 0.0  # when it asked to be replaced
-        self.killed = False  # by this server
-        self.overdue = 0.0  # the start of a call that was seen to exceed --timeout
 
 
 class Server:
@@ -2714,12 +2716,6 @@ class Server:
     def stop_accepting(self) -> None:
         """Drain the listeners, or leave them to another Server."""
         raise NotImplementedError
-
-    def become_ready(self) -> None:
-        """Let the Supervisor know that connections are served."""
-        if not self.ready:
-            self.ready = True
-            send_word(self.channel, b"r")
 
     def spawn(self, main: Callable[[int], None], text: bytes, *kept: int) -> None:
         """Fork a child that runs `main` with its slot, and ends. Raises OSError where the system refuses."""
@@ -2870,9 +2866,9 @@ class Server:
 def backlog_length(sock: socket.socket) -> int:
     """Return how many connections wait in a listener's backlog, as far as the system says that."""
     try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
+        info = sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, "TCP_INFO", -1), 28)
         return int(struct.unpack_from("I", info, 24)[0])  # tcpi_unacked, of a listener the backlog (Linux)
-    except (AttributeError, OSError, struct.error):
+    except (OSError, struct.error):
         return 0
 
 
@@ -2883,7 +2879,7 @@ class ForkServer(Server):
         """Begin to serve."""
         self.acceptor = Acceptor(self.loop, self.listeners, self.limits, self)
         self.acceptor.resume()
-        self.become_ready()
+        send_word(self.channel, b"r")
 
     def is_overloaded(self, paused: bool = False) -> bool:
         """Return whether another process should accept: there is none."""
@@ -2964,7 +2960,7 @@ class PreforkServer(Server):
         """Start the workers that are missing, unless that has to wait."""
         wanted = self.options.workers if self.any_ready else 1
         while not self.ending and self.slots and "spawn" not in self.loop.timers:
-            if sum(not record.leaving_since for record in self.children.values()) >= wanted:
+            if sum(not record.leaving for record in self.children.values()) >= wanted:
                 return
             try:
                 kept = (listener.sock.fileno() for listener in self.listeners)
@@ -3018,15 +3014,14 @@ class PreforkServer(Server):
             phase = self.board.memory[record.at + PHASE]
             if phase and not record.ready:
                 record.ready = self.any_ready = True
-                leaving = [one for one in self.children.values() if one.leaving_since]
-                for one in sorted(leaving, key=lambda one: one.leaving_since):
-                    if not self.board.memory[one.at + RETIRE]:
-                        self.board.memory[one.at + RETIRE] = 1
+                for leaving in [one for one in self.children.values() if one.leaving]:
+                    if not self.board.memory[leaving.at + RETIRE]:
+                        self.board.memory[leaving.at + RETIRE] = 1
                         break
-            if phase == LEAVING and not record.leaving_since:
-                record.leaving_since = time.monotonic()
-        if sum(one.ready for one in self.children.values()) >= self.options.workers:
-            self.become_ready()
+            record.leaving = phase == LEAVING
+        if not self.ready and sum(one.ready for one in self.children.values()) >= self.options.workers:
+            self.ready = True
+            send_word(self.channel, b"r")
         self.spawn_missing()
 
     def on_child_exit(self, record: ChildRecord, status: int) -> None:
@@ -3034,7 +3029,7 @@ class PreforkServer(Server):
         if not self.any_ready and not self.ending:
             self.status = os.WEXITSTATUS(status) if os.WIFEXITED(status) and status else 1
             self.abort()
-        elif not record.leaving_since and not self.ending:
+        elif not record.leaving and not self.ending:
             delay_s = self.backoff.after(f"worker {record.pid}", record.started_at, record.ready)
             if delay_s:
                 self.loop.call_later("spawn", delay_s, self.spawn_missing)
@@ -3111,16 +3106,6 @@ def print_ready(options: Any, listeners: List[Listener]) -> None:
     notify("READY=1")
 
 
-class ServerRecord:
-    """What the Supervisor knows of a Server."""
-
-    def __init__(self, pid: int, channel: socket.socket) -> None:
-        self.pid = pid
-        self.channel = channel
-        self.started_at = time.monotonic()
-        self.ready = self.retiring = self.given_up = False
-
-
 class Supervisor:
     """Forks Servers, and knows no HTTP. It never imports the application: nothing in it goes stale."""
 
@@ -3129,7 +3114,7 @@ class Supervisor:
         self.limits = options.limits
         self.listeners = listeners
         self.loop = Loop(self.on_wake)
-        self.servers: Dict[int, ServerRecord] = {}
+        self.servers: Dict[int, ChildRecord] = {}
         self.backoff = Backoff()
         self.signals: List[int] = []
         self.reload_requested = self.was_ready = self.stopping = False
@@ -3160,7 +3145,7 @@ class Supervisor:
             _own_descriptors.add(theirs.fileno())
             end_process(functools.partial(run_server, self.options, self.listeners, theirs))
         theirs.close()
-        server = self.servers[pid] = ServerRecord(pid, ours)
+        server = self.servers[pid] = ChildRecord(pid, channel=ours)
         self.loop.watch(ours.fileno(), functools.partial(self.on_server, server))
 
     def close_channel(self, channel: socket.socket) -> None:
@@ -3169,7 +3154,7 @@ class Supervisor:
         _own_descriptors.discard(channel.fileno())
         channel.close()
 
-    def on_server(self, server: ServerRecord) -> None:
+    def on_server(self, server: ChildRecord) -> None:
         """A Server is ready, or its source has changed, or it is dead."""
         word = receive_word(server.channel)
         if word == b"":
@@ -3185,10 +3170,10 @@ class Supervisor:
                 print_ready(self.options, self.listeners)
             # One Server may retire at its ease; those that retire already have the graceful timeout.
             for other in self.servers.values():
-                if other.retiring:
+                if other.leaving:
                     send_word(other.channel, b"d")
                 elif other.ready and other is not server:
-                    other.retiring = True
+                    other.leaving = True
                     send_word(other.channel, b"r")
         self.reload()
 
@@ -3201,8 +3186,8 @@ class Supervisor:
                 left_s = server.started_at + self.limits.graceful_timeout_s - time.monotonic()
                 if left_s > 0:
                     self.loop.call_later("reload", left_s, self.reload)
-                elif not server.given_up:
-                    server.given_up = True
+                elif not server.killed:
+                    server.killed = True
                     send_word(server.channel, b"a")
                     self.loop.call_later("kill", 1.0, functools.partial(self.kill, server.pid))
                 return
@@ -3210,22 +3195,22 @@ class Supervisor:
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         self.spawn()
 
-    def on_exit(self, server: ServerRecord, status: int) -> None:
+    def on_exit(self, server: ChildRecord, status: int) -> None:
         """Go on without a Server."""
         self.close_channel(server.channel)
         if self.stopping:
             return
-        if not self.was_ready and not server.given_up:  # it has shown why
+        if not self.was_ready and not server.killed:  # it has shown why
             self.status = (os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1) or 1
             self.loop.running = False
             return
-        if not server.ready and not server.given_up:
+        if not server.ready and not server.killed:
             log("error", f"the new Server {describe_exit(status)} before it was ready: the previous one goes on")
             notify("READY=1")
-        elif not server.retiring and not server.given_up:
+        elif not server.leaving and not server.killed:
             log("error", f"Server {server.pid} {describe_exit(status)}")
         self.reload()
-        if all(other.retiring for other in self.servers.values()):
+        if all(other.leaving for other in self.servers.values()):
             delay_s = self.backoff.after(f"Server {server.pid}", server.started_at, server.ready)
             self.loop.call_later("spawn", delay_s, self.spawn)
 
@@ -3312,6 +3297,7 @@ def run_server(options: Any, listeners: List[Listener], channel: socket.socket) 
     context = make_context(options)
     if options.preload or not options.workers:
         context.app = options.load()
+        warn_of_threads()
     fcntl.fcntl(channel, fcntl.F_SETFL, flags)
     signal.signal(signal.SIGIO, signal.SIG_DFL)
     handle_signals(ignore_signal, *STOP_SIGNALS, signal.SIGHUP)
