@@ -1002,6 +1002,7 @@ class ServerContext:
     verbose = False  # log each refused request
     reraise: Any = ClientDisconnected  # exceptions out of a call that are not the application's failure
     closing = False  # this process closes each connection after its response
+    full = False  # while others wait
     server_pid = 0  # of the Server, in its children
     requests_left = NEVER  # until --max-requests
     on_max_requests: Callable[[], None]
@@ -1028,7 +1029,7 @@ class ServerContext:
         """Return whether each connection closes after its response, also because the Server is dead."""
         flags = self.flags
         orphan = self.server_pid and os.getppid() != self.server_pid
-        return bool(self.closing or flags[CLOSING] or flags[FULL] or orphan)
+        return bool(self.closing or self.full or flags[CLOSING] or flags[FULL] or orphan)
 
 
 # ---- response: from what the application says to bytes ----------------------------------------
@@ -1977,16 +1978,16 @@ class Acceptor:
     def start_held(self) -> bool:
         """Start the connections that are held; return whether none is left."""
         while self.held:
-            error = self.owner.capacity_error()
+            error, held = self.owner.capacity_error(), self.held.pop(0)
             try:
                 if not error:
-                    self.owner.start_connection(*self.held[0])
+                    self.owner.start_connection(*held)
             except OSError as failure:
                 error = f"fork: {failure.strerror}: see ulimit -u, and the limits of the system"
             if error:
+                self.held.insert(0, held)
                 self.on_full(error)
                 return False
-            del self.held[0]
             self.end_full()
         return True
 
@@ -2171,6 +2172,8 @@ class Worker:
         """Return whether another worker that could accept has fewer connections, or, after a pause for that,
         has a free thread while this one has none."""
         load = self.board.loads[self.at // 4 + 1] - self.SLACK
+        if self.board.memory[self.at + RETIRE]:  # its successor is there
+            return True
         if not self.others or (paused and load < NOT_ACCEPTING - self.SLACK):
             return False
         stuck = time.monotonic() - self.limits.stuck_call_s
@@ -2191,7 +2194,7 @@ class Worker:
     def set_full(self, full: bool) -> bool:
         """Have connections close after their responses while others wait, and evict one now; return whether
         there was one."""
-        self.context.closing = full or not self.acceptor.listeners
+        self.context.full = full
         return full and self.evict(self.tasks())
 
     def evict(self, tasks: List[Task]) -> bool:
@@ -2815,7 +2818,7 @@ class Server:
         slots = self.read_slots(record)
         self.board.memory[record.at : record.at + self.slot_bytes] = bytes(self.slot_bytes)
         self.board.loads[record.at // 4 + 1] = NOT_ACCEPTING
-        quiet = record.killed and " " not in slots[0][3]  # killed at the end, and it was serving nothing
+        quiet = record.killed and not any(" " in slot[3] for slot in slots)  # it was serving nothing
         if (os.WIFSIGNALED(status) or slots[0][0]) and not quiet:
             serving = [text for state, _, _, text in slots if " " in text and state >= WRITE]
             last = max(slots, key=lambda slot: slot[2])[3]
@@ -3192,6 +3195,8 @@ class Supervisor:
                     self.loop.call_later("kill", 1.0, functools.partial(self.kill, server.pid))
                 return
         self.reload_requested = False
+        if self.options.app is None and self.options.given_app:
+            log("notice", "HUP renews workers, certificates and logs; an application object cannot be imported anew")
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         self.spawn()
 
@@ -3497,6 +3502,7 @@ def parse_options(arguments: Optional[Sequence[str]], app: Any) -> Any:
     options.resolved_folder = os.getcwd()
     options.app = options.module if options.app is None else options.app
     options.load = functools.partial(load_application, options, app)
+    options.given_app = app is not None
     return options
 
 

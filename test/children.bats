@@ -123,7 +123,7 @@ lines_say() {
         eventually lines_say "$((2 * count))" 'at exit'
         rm "$stdout"
     done
-    start_server --no-fork at_exit:app
+    SERVER_OPTIONS='' start_server --no-fork at_exit:app
     stop_server
     eventually lines_say 1 'at exit'
 }

@@ -637,7 +637,7 @@ END
         eventually serial_is 2
         put ca.pem server.key
         kill -HUP "$server_pid"
-        eventually grep -q 'the old goes on' "$stderr"
+        eventually grep -q 'the previous one goes on' "$stderr"
         serial_is 2
         touch "$BATS_TEST_TMPDIR/done"
         wait_for "$asking"
