@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from typing import Optional, Sequence, Set, Tuple, Type, TypeVar, Union
 
     T = TypeVar("T")
+    ConnectionOwner = Union["ForkServer", "Worker"]
     Steps = Generator[Tuple[Any, Any], Any, T]  # a part of a conversation, returning T
     Environ = Dict[str, Any]
     ExcInfo = Tuple[Type[BaseException], BaseException, TracebackType]
@@ -215,10 +216,9 @@ def explain_bad_head(head: str) -> HTTPError:
 #     (IN_APP, act)      call act() in a thread; send what it returned, throw what it raised
 #     (TURN, None)       resume after others have had their turn
 #
-# Its runners are a Task in a Worker, a Child, and Child.block for the write callable. The runner sets
-# four hooks of the connection: `may_block`, no other conversation shares this process; `call`, which calls
-# the application in place (None: yield IN_APP); `block`, which runs steps to their end inside a call;
-# `release`, called when the calls for a request are over, so that its thread is free.
+# Its runner is a Task in a Worker, which sets two hooks of the connection: `call`, which calls the
+# application in place (None: yield IN_APP), and `release`, called when the calls for a request are over, so
+# that its thread is free.
 # When the connection is lost, calls go on, so that the iterable's close() is called (PEP 3333).
 
 # The states, in the order in which an evicting server prefers them; up to FIRST_BYTE nothing has arrived.
@@ -234,14 +234,16 @@ LINGER_OFF, LINGER_RESET = struct.pack("ii", 0, 0), struct.pack("ii", 1, 0)  # s
 def grace_left(limits: Limits, state: int, timeout: float) -> float:
     """Return the seconds until a connection that waits in `state`, with `timeout` seconds left, has been
     idle, or behind what its state allows, for the eviction grace."""
-    allowed_s = {KEEP_ALIVE: limits.keep_alive_s, READ_BODY: limits.stall_timeout_s, WRITE: limits.send_timeout_s}
+    if state == KEEP_ALIVE:
+        return timeout - limits.keep_alive_s + limits.recv_timeout_s
+    allowed_s = {READ_BODY: limits.stall_timeout_s, WRITE: limits.send_timeout_s}
     return timeout - allowed_s.get(state, limits.header_timeout_s) + limits.eviction_grace_s
 
 
 class Connection:
     """A client's socket, and in `buffer` what was received and is not used yet."""
 
-    __slots__ = "block buffer call client_text context drain_deadline head limits listener may_block".split()
+    __slots__ = "buffer call client_text context drain_deadline head limits listener".split()
     __slots__ += "peer release request request_cache since sock tls_event trusted turn_ends unsent".split()
 
     def __init__(self, sock: socket.socket, peer: Any, listener: Listener, context: ServerContext) -> None:
@@ -262,9 +264,7 @@ class Connection:
         self.client_text: Tuple[Any, bytes] = (None, b"")  # a request, and what the scoreboard shows of it
         self.turn_ends = 0.0
         self.tls_event = NO_EVENTS  # what TLS waits for, where that is not what the state says
-        self.may_block = False
         self.call: Any = None
-        self.block: Any = None
         self.release: Any = None
 
     def client(self) -> str:
@@ -279,6 +279,10 @@ class Connection:
             return None
         except OSError as error:
             raise ClientDisconnected from error
+
+    def events(self, state: int) -> int:
+        """Return what to wait for in `state`: TLS may have to read in order to write."""
+        return self.tls_event or (WRITABLE if state == WRITE else READABLE)
 
     def receive(self, state: int, deadline: float) -> Steps[bytes]:
         """Return what arrives, b"" at the end. It is tried once more after the deadline, so that bytes which
@@ -355,8 +359,8 @@ class Connection:
         return min(time.monotonic() + stall_s, deadline + moved / self.limits.rate_bytes_per_s)
 
     def yield_turn(self) -> Steps[None]:
-        """Give other connections their turn, where there are others and this one has used up its time."""
-        if not self.may_block and time.monotonic() >= self.turn_ends:
+        """Give other connections their turn, where this one has used up its time."""
+        if time.monotonic() >= self.turn_ends:
             yield TURN, None
             self.turn_ends = time.monotonic() + self.limits.time_slice_s
 
@@ -998,6 +1002,7 @@ class ServerContext:
     verbose = False  # log each refused request
     reraise: Any = ClientDisconnected  # exceptions out of a call that are not the application's failure
     closing = False  # this process closes each connection after its response
+    server_pid = 0  # of the Server, in its children
     requests_left = NEVER  # until --max-requests
     on_max_requests: Callable[[], None]
 
@@ -1018,6 +1023,12 @@ class ServerContext:
             "wsgi.input_terminated": True,
             "wsgi.file_wrapper": FileWrapper,
         }
+
+    def is_closing(self) -> bool:
+        """Return whether each connection closes after its response, also because the Server is dead."""
+        flags = self.flags
+        orphan = self.server_pid and os.getppid() != self.server_pid
+        return bool(self.closing or flags[CLOSING] or flags[FULL] or orphan)
 
 
 # ---- response: from what the application says to bytes ----------------------------------------
@@ -1148,16 +1159,13 @@ class Response:
         return self.write
 
     def write(self, data: bytes) -> None:
-        """The write callable of PEP 3333. It blocks in a child; elsewhere it sends what the socket takes now
-        and keeps the rest."""
+        """The write callable of PEP 3333: send what the socket takes now, and keep the rest."""
         if not isinstance(data, bytes):
             raise TypeError(f"write takes bytes, not {type(data).__name__} (PEP 3333)")
         if self.finished:
             raise AssertionError("write was called after the end of the response (PEP 3333)")
         connection, data = self.connection, self.frame_block(data) if data else data
-        if connection.block:
-            connection.block(connection.send(data))
-        elif self.spool:
+        if self.spool:
             connection.unsent += len(data)
             self.keep(data)
         elif data:
@@ -1174,7 +1182,7 @@ class Response:
         if not self.head:
             raise AssertionError("the application did not call start_response (PEP 3333)")
         connection, context = self.connection, self.connection.context
-        closing = context.closing or context.flags[CLOSING] or context.flags[FULL]
+        closing = context.is_closing()
         if closing:
             # Requests that are in the socket already are answered, for two seconds: closing with unread
             # bytes would reset the connection, and they would be lost.
@@ -1287,6 +1295,11 @@ class AccessLog:
         self.as_json = as_json
         self.next_second, self.template = 0.0, b""
 
+    def close(self) -> None:
+        """Close the file."""
+        if self.file != 2:
+            os.close(self.file)
+
     def log_request(self, connection: Connection, status: int, size: int) -> None:
         """Log how the last request on a connection was answered. The server goes on where that fails."""
         request, client, now = connection.request, connection.peer[0], time.monotonic()
@@ -1363,15 +1376,14 @@ def serve_connection(connection: Connection) -> Steps[None]:
 def serve_requests(connection: Connection) -> Steps[bool]:
     """Read a request, call the application, send its response, and again. Return True when a response ends
     the connection, False when the client does. Raises HTTPError, ClientDisconnected."""
-    may_block, limits, access_log = connection.may_block, connection.limits, connection.context.access_log
+    limits, access_log = connection.limits, connection.context.access_log
     cached = connection.request_cache.requests
     head: Optional[bytes] = None
     while True:
         if connection.buffer:  # pipelined: others have their turn before it
             yield from connection.yield_turn()
-        # After a response recv is tried at once only where it may block for a moment: elsewhere the next
-        # request is hardly there yet.
-        head = connection.head = read_head(connection) if connection.buffer or may_block or not head else None
+        # After a response recv is not tried at once: the next request is hardly there yet.
+        head = connection.head = read_head(connection) if connection.buffer or not head else None
         if head is None and connection.request:
             ready = yield KEEP_ALIVE, limits.keep_alive_s
             head = connection.head = read_head(connection)  # also at the last moment
@@ -1524,20 +1536,22 @@ def call(connection: Connection, act: Callable[..., Any], *arguments: Any) -> St
     return (yield IN_APP, functools.partial(act, *arguments))
 
 
-def step(conversation: Steps[Any], value: Any) -> Any:
-    """Resume `conversation` until it yields; return what it yields, None at its end."""
-    try:
-        return conversation.send(value)
-    except StopIteration:
-        return None
+# ---- loop: resumes what is ready, or whose time has come --------------------------------------
+
+_own_descriptors: Set[int] = set()  # those of the server that this process has open
 
 
-# ---- loop: resumes what is ready, or whose deadline has passed --------------------------------
+def open_pipe() -> Tuple[int, int]:
+    """Return the ends of a pipe, to read and to write. Neither blocks."""
+    ends = os.pipe()
+    for end in ends:
+        os.set_blocking(end, False)
+    _own_descriptors.update(ends)
+    return ends
 
 
 class Handle:
-    """What waits for a descriptor: `resume` is called with True when it is ready, with False at the
-    deadline."""
+    """What waits for a descriptor: resume(True) is called when it is ready, resume(False) at the deadline."""
 
     __slots__ = ("deadline", "events", "key")
 
@@ -1547,7 +1561,6 @@ class Handle:
         self.deadline = NEVER
 
     def resume(self, ready: bool) -> None:
-        """Go on."""
         raise NotImplementedError
 
 
@@ -1558,95 +1571,112 @@ class Watch(Handle):
     callback: Callable[[], None]
 
     def resume(self, ready: bool) -> None:
-        """Call it."""
         self.callback()
 
 
 class Loop:
-    """An event loop. Connections have deadlines that move all the time and may be late: they are looked
-    through when the earliest that was seen has passed. Timers are few, named and exact."""
+    """An event loop. Deadlines of connections move all the time and may be late: they are looked through when
+    the earliest that was seen has passed. Timers are few, named and exact. A signal or a thread writes to
+    `waker`, and `on_wake` is called."""
 
     SCAN_S = 0.1  # the least between two looks at all deadlines
     MOST_S = 3600.0  # poll takes 2**31 ms at most; an application may have replaced the clock
 
-    def __init__(self) -> None:
-        self.poller: Any = getattr(select, "epoll", select.poll)()  # with the same methods
-        self.unit = 1 if hasattr(select, "epoll") else 1000  # poll takes milliseconds
+    def __init__(self, on_wake: Optional[Callable[[], None]] = None) -> None:
+        """Without `on_wake` it is a small one, for few descriptors."""
+        kind = select.poll if on_wake is None else getattr(select, "epoll", select.poll)
+        self.poller: Any = kind()  # both have the same methods
+        self.unit = 1000 if kind is select.poll else 1  # poll takes milliseconds
         self.handles: Dict[int, Handle] = {}
         self.timers: Dict[str, Tuple[float, Callable[[], None]]] = {}
         self.turns: List[Handle] = []  # resumed after all that is ready now
         self.next_scan = NEVER
         self.running = True
+        if hasattr(self.poller, "fileno"):
+            _own_descriptors.add(self.poller.fileno())
+        if on_wake is not None:
+            self.on_wake = on_wake
+            self.reader, self.waker = open_pipe()
+            self.watch(self.reader, self.read_waker)
 
-    def wait(self, handle: Handle, events: int, deadline: float) -> None:
+    def wake(self) -> None:
+        """Have on_wake() called, from a thread or a signal handler."""
+        try:
+            os.write(self.waker, b".")
+        except BlockingIOError:  # it is full, and wakes
+            pass
+
+    def read_waker(self) -> None:
+        """Empty the pipe: its bytes mean nothing."""
+        os.read(self.reader, 4096)
+        self.on_wake()
+
+    def wait(self, handle: Handle, events: int, deadline: float = NEVER) -> None:
         """Resume `handle` when its descriptor is ready for `events`, or at `deadline`."""
         if handle.events != events:
-            try:
-                if not events:
-                    self.poller.unregister(handle.key)
-                elif handle.events:
-                    self.poller.modify(handle.key, events)
-                else:
-                    self.poller.register(handle.key, events)
-            finally:
-                handle.events = events
+            before, handle.events = handle.events, events
+            if not events:
+                self.poller.unregister(handle.key)
+            elif before:
+                self.poller.modify(handle.key, events)
+            else:
+                self.poller.register(handle.key, events)
         handle.deadline = deadline
         if deadline < self.next_scan:
             self.next_scan = deadline
-
-    def take_turn(self, handle: Handle) -> None:
-        """Resume `handle` after the others."""
-        self.wait(handle, NO_EVENTS, NEVER)
-        self.turns.append(handle)
 
     def watch(self, key: int, callback: Callable[[], None]) -> None:
         """Call `callback` whenever `key` is readable."""
         watch: Any = self.handles.get(key) or self.handles.setdefault(key, Watch(key))
         watch.callback = callback
-        self.wait(watch, READABLE, NEVER)
+        self.wait(watch, READABLE)
 
     def forget(self, key: int) -> None:
-        """Wait for a descriptor no longer. To be called before it is closed: where another process has it
-        open too, epoll would go on reporting it."""
+        """Wait for a descriptor no longer. Call this before it is closed: where another process has it open,
+        epoll would go on reporting it."""
         handle = self.handles.pop(key, None)
         if handle:
-            self.wait(handle, NO_EVENTS, NEVER)
+            self.wait(handle, NO_EVENTS)
 
-    def call_at(self, name: str, when: float, callback: Callable[[], None]) -> None:
-        """Call `callback` once, then. A timer of the same name is replaced."""
-        self.timers[name] = when, callback
+    def call_later(self, name: str, delay_s: float, callback: Callable[[], None]) -> None:
+        """Call `callback` once, after a delay. A timer of the same name is replaced."""
+        self.timers[name] = time.monotonic() + delay_s, callback
 
     def close(self) -> None:
-        """Close the poller. An epoll set is shared by fork: a child must not unregister from it."""
-        if hasattr(self.poller, "close"):
+        """Close what the loop has opened."""
+        for descriptor in (self.reader, self.waker):
+            _own_descriptors.discard(descriptor)
+            os.close(descriptor)
+        if hasattr(self.poller, "fileno"):
+            _own_descriptors.discard(self.poller.fileno())
             self.poller.close()
 
     def run(self) -> None:
         """Run until `running` is made false."""
         poll, handles, timers = self.poller.poll, self.handles, self.timers
         while self.running:
-            due = min(timers.values(), key=lambda timer: timer[0])[0] if timers else NEVER
-            due = 0.0 if self.turns else min(due, self.next_scan)
+            due = min([self.next_scan, *(when for when, _ in timers.values())]) if timers else self.next_scan
+            if self.turns:
+                due = 0.0
             timeout = None if due == NEVER else min(max(0.0, due - time.monotonic()), self.MOST_S) * self.unit
             for key, _ in poll(timeout):
                 handle = handles.get(key)
-                # It may be forgotten or busy by now, or its number be another one's: that finds nothing.
+                # It may be forgotten or busy by now, or its number be another one's, which then finds nothing.
                 if handle and handle.events:
                     handle.resume(True)
             turns, self.turns = self.turns, []
             for handle in turns:
                 handle.resume(True)
-            if timers or self.next_scan != NEVER:
-                self.run_timers(time.monotonic())
+            if due != NEVER:
+                self.run_due(time.monotonic())
 
-    def run_timers(self, now: float) -> None:
+    def run_due(self, now: float) -> None:
         """Call the timers that are due, and resume the handles whose deadline has passed."""
         for name, (when, callback) in list(self.timers.items()):
-            if when <= now and self.timers.get(name) == (when, callback):
+            if when <= now and self.timers.get(name, (NEVER,))[0] == when:
                 del self.timers[name]
                 callback()
         if now >= self.next_scan:
-            self.next_scan = NEVER
             for handle in list(self.handles.values()):
                 if handle.deadline <= now:
                     handle.deadline = NEVER
@@ -1655,48 +1685,27 @@ class Loop:
             self.next_scan = max(earliest, now + self.SCAN_S)
 
 
-def wake_up_pipe() -> Tuple[int, int]:
-    """Return a pipe of which neither end blocks, by which a thread or a signal wakes a loop."""
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    os.set_blocking(writer, False)
-    return reader, writer
-
-
-def read_wake_ups(reader: int) -> None:
-    """Empty the pipe. The bytes in it mean nothing."""
-    try:
-        os.read(reader, 4096)
-    except BlockingIOError:
-        pass
-
-
-def wake(writer: int) -> None:
-    """Wake the loop that watches the other end."""
-    try:
-        os.write(writer, b".")
-    except BlockingIOError:  # it is full, and wakes
-        pass
-
-
 # ---- scoreboard: what every process is doing, in memory that outlives it ----------------------
 
-# A Server and its children share one scoreboard. There are no locks: each byte has one writer.
+# A Server and its children share one scoreboard. It has no locks: each byte has one writer.
 #
 #     byte 0  CLOSING            close each connection after its response    written by the Server
 #     byte 1  DRAINING           close idle connections too                  written by the Server
-#     byte 2  FULL               children: as CLOSING, while clients wait    written by the ForkServer
+#     byte 2  FULL               as CLOSING, in children, while clients wait written by the ForkServer
 #     byte 3  FORWARDED_DROPPED  this was logged once                        written by anyone
 #     byte 4  LOG_FAILED         this was logged once                        written by anyone
 #
 #     byte 256 n   the record of slot n, written by the child or thread that has it:
-#                  state (1 byte), 3 unused, load (4), since (8: when the state began), client and
-#                  request-line (240, the first byte is their length)
+#                  0  state                  1  READY, or LEAVING: replace me     2  RETIRE (by the Server)
+#                  4  load, 4 bytes          8  since, 8 bytes: when the state began
+#                  16 client and request-line, 240 bytes, of which the first is the length
 #
-# A child has one slot, a worker one for each thread, of which the first carries its load: how many
-# connections it has, or NOT_ACCEPTING. From these the Server knows what a dead child was serving and which
-# call hangs, and a worker whether another one has fewer connections.
+# A child has one slot, a worker one for each thread; the first carries its load, the number of its
+# connections, or NOT_ACCEPTING. From these the Server knows what a dead child was serving and which call
+# hangs, and a worker whether another one has fewer connections.
 CLOSING, DRAINING, FULL, FORWARDED_DROPPED, LOG_FAILED = range(5)
+PHASE, RETIRE = 1, 2  # offsets in a record
+READY, LEAVING = 1, 2
 NOT_ACCEPTING = 0xFFFFFFFF
 
 
@@ -1716,10 +1725,6 @@ class Scoreboard:
         """Set a flag; return whether it was not set before."""
         before, self.memory[flag] = self.memory[flag], 1
         return not before
-
-    def clear(self, at: int, text: bytes = b"", load: int = NOT_ACCEPTING) -> None:
-        """Begin a record."""
-        self.RECORD.pack_into(self.memory, at, 0, load, 0.0, text)
 
     def set_state(self, at: int, state: int) -> None:
         """Note that a state begins."""
@@ -1748,6 +1753,7 @@ class Slot:
         request, text = connection.client_text
         if request is not connection.request:
             request = connection.request
+            assert request
             text = Scoreboard.TEXT.pack(b"%b %b" % (connection.client().encode(), request.line))
             connection.client_text = request, text
         self.memory[self.text] = text
@@ -1778,6 +1784,7 @@ class Listener:
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
             except (AttributeError, OSError):  # not on each system, and not of AF_UNIX
                 pass
+        _own_descriptors.add(sock.fileno())
         self.sock = sock
         self.bind = bind
         self.file = file
@@ -1796,29 +1803,15 @@ class Listener:
         if self.file and identity(path) == self.file:
             os.unlink(path)
 
-    def shut_down(self) -> None:
-        """End it for every process that has it open, but not for whoever passed it in."""
-        if not self.bind.startswith("fd://"):
+    def close(self, shut_down: bool = False) -> None:
+        """Close it. `shut_down` ends it for every process that has it open, unless it was passed in."""
+        if shut_down and not self.bind.startswith("fd://"):
             try:
                 self.sock.shutdown(socket.SHUT_RDWR)
             except OSError:  # another process was first, or the system cannot
                 pass
-
-    def refuse_new(self) -> None:
-        """Have the kernel drop new SYNs, which their clients repeat, so that none gets in between the last
-        accept and the shutdown (Linux)."""
-        if self.unix or self.bind.startswith("fd://") or not hasattr(socket, "SO_INCOMING_CPU"):
-            return
-        import array
-
-        # Load the byte with the TCP flags (RFC 9293 3.1); where SYN is set drop the segment, else take it.
-        steps = ((0x30, 0, 0, 13), (0x45, 0, 1, 2), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
-        code = array.array("B", b"".join(struct.pack("HBBI", *step) for step in steps))
-        program = struct.pack("HP", len(steps), code.buffer_info()[0])
-        try:
-            self.sock.setsockopt(socket.SOL_SOCKET, 26, program)  # SO_ATTACH_FILTER
-        except OSError:
-            pass
+        _own_descriptors.discard(self.sock.fileno())
+        self.sock.close()
 
 
 def identity(path: str) -> Optional[Tuple[int, int]]:
@@ -1909,106 +1902,85 @@ def bind_all(found: List[Tuple[Any, Any]], port: int, backlog: int, tries: int =
 
 # ---- accepting: from the listeners, while there is capacity -----------------------------------
 
-# The client has left already, or another process has taken the connection.
-TRANSIENT_ERRNOS = (errno.ECONNABORTED, errno.EINTR, errno.EPROTO)
+TRANSIENT_ERRNOS = (errno.ECONNABORTED, errno.EINTR, errno.EPROTO)  # that client has left already
 NOTHING_WAITS = (errno.EAGAIN, errno.EWOULDBLOCK)
 RESOURCE_ERRNOS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # may be had again in a moment
 
 
 class Acceptor:
-    """Accepts connections for a ForkServer or a Worker. No connection is dropped: what is over capacity stays
-    in the backlog, and what was accepted and cannot be started is held until it can."""
+    """Accepts connections for a ForkServer or a Worker. None is dropped: those over capacity stay in the
+    backlog, and one that was accepted and cannot be started is held until it can."""
 
     AT_ONCE = 8  # connections between two looks at everything else
 
-    def __init__(
-        self,
-        loop: Loop,
-        listeners: List[Listener],
-        limits: Limits,
-        start: Callable[[Listener, socket.socket, Any], None],
-        capacity_error: Callable[[], str],
-        set_full: Callable[[bool], bool],
-        is_overloaded: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """`start` serves a connection, and raises OSError where the system refuses; `capacity_error` returns
-        why there is no capacity, or ""; `set_full(True)` evicts for a connection that waits, and returns
-        whether there is room at once; `is_overloaded` says that other processes should accept instead."""
+    def __init__(self, loop: Loop, listeners: List[Listener], limits: Limits, owner: ConnectionOwner) -> None:
         self.loop = loop
         self.listeners = listeners.copy()
         self.limits = limits
-        self.start, self.capacity_error, self.set_full = start, capacity_error, set_full
-        self.is_overloaded = is_overloaded
+        self.owner = owner
         self.held: List[Tuple[Listener, socket.socket, Any]] = []
-        self.full = False
-        self.leaves_out = False  # of the loop, for others to accept
+        self.full = False  # a connection waits, and there is no capacity
+        self.paused = False  # for another process to accept
         self.draining = False
         self.logged: Set[str] = set()
 
     def resume(self) -> None:
         """Go on with what is held, then with what waits."""
         self.loop.timers.pop("accept", None)
-        self.leaves_out = False
         if self.draining:
-            self.drain_backlog()
+            self.drain()
         elif self.start_held():
             for listener in self.listeners:
                 self.loop.watch(listener.sock.fileno(), functools.partial(self.on_readable, listener))
 
-    def pause(self, timeout_s: float, then: Optional[Callable[[], None]] = None) -> None:
+    def pause(self, delay_s: float) -> None:
         """Leave the listeners out of the loop for a while."""
         for listener in self.listeners:
             self.loop.forget(listener.sock.fileno())
-        self.loop.call_at("accept", time.monotonic() + timeout_s, then or self.resume)
+        self.loop.call_later("accept", delay_s, self.resume)
 
     def on_readable(self, listener: Listener) -> None:
-        """Accept what waits, unless other processes should."""
+        """Accept what waits, unless another process should: after a pause for that, one in any case."""
+        paused, self.paused = self.paused, False
         for count in range(self.AT_ONCE):
-            if self.is_overloaded():
-                self.leaves_out = True
-                self.pause(self.limits.accept_pause_s, self.accept_anyway)
+            if self.owner.is_overloaded(paused):
+                self.paused = True
+                self.pause(self.limits.accept_pause_s)
                 return
-            if not self.accept(listener, waits=not count):
+            paused, error = False, self.owner.capacity_error()
+            try:
+                if not error:
+                    self.accept(listener)
+            except OSError as failure:
+                if failure.errno in NOTHING_WAITS:  # another process has taken what waited
+                    self.end_full()
+                elif failure.errno in RESOURCE_ERRNOS:
+                    error = f"accept: {failure.strerror}: see ulimit -n, and the limits of the system"
+                elif failure.errno not in TRANSIENT_ERRNOS:  # EINVAL: another process has shut it down
+                    self.pause(self.limits.retry_delay_s)
+                if not error:
+                    return
+            if error and not count:  # only at first a connection waits for certain
+                self.on_full(error)
+            if error or not self.start_held():
                 return
 
-    def accept_anyway(self) -> None:
-        """Accept one connection that the others have left."""
-        for listener in self.listeners:
-            if self.accept(listener, waits=False):
-                break
-        if self.leaves_out:
-            self.resume()
-
-    def accept(self, listener: Listener, waits: bool) -> bool:
-        """Accept one connection; return whether it is started. Without capacity evict another one, but only
-        if a connection `waits` for certain: for want of descriptors accept fails with an empty backlog too."""
-        error = self.capacity_error()
-        try:
-            if not error:
-                sock, peer = listener.sock.accept()
-                if not peer and not listener.unix:  # BSD's way to say that the client has left
-                    sock.close()
-                    return True
-                self.held.append((listener, sock, peer))
-                return self.start_held()
-        except OSError as failure:
-            if failure.errno in RESOURCE_ERRNOS:
-                error = f"accept: {failure.strerror}: see ulimit -n, and the limits of the system"
-            elif failure.errno in NOTHING_WAITS:
-                self.end_full()  # another process has taken what waited
-            elif failure.errno not in TRANSIENT_ERRNOS:  # EINVAL: another process has shut it down
-                self.pause(self.limits.retry_delay_s)
-        if error and waits:
-            self.on_full(error)
-        return False
+    def accept(self, listener: Listener) -> None:
+        """Accept one connection, and hold it. Raises OSError."""
+        sock, peer = listener.sock.accept()
+        if peer or listener.unix:
+            self.held.append((listener, sock, peer))
+            _own_descriptors.add(sock.fileno())
+        else:  # BSD's way to say that the client has left
+            sock.close()
 
     def start_held(self) -> bool:
         """Start the connections that are held; return whether none is left."""
         while self.held:
-            error = self.capacity_error()
+            error = self.owner.capacity_error()
             try:
                 if not error:
-                    self.start(*self.held[0])
+                    self.owner.start_connection(*self.held[0])
             except OSError as failure:
                 error = f"fork: {failure.strerror}: see ulimit -u, and the limits of the system"
             if error:
@@ -2019,63 +1991,51 @@ class Acceptor:
         return True
 
     def on_full(self, error: str) -> None:
-        """A connection waits that cannot be started: evict another one, and try again in a moment, or as soon
-        as resume() is called. The system does not say when it has what it refused."""
+        """Evict another connection for one that waits, and try again in a moment, or as soon as resume() is
+        called: the system does not say when it has what it refused."""
         if error not in self.logged:
             self.logged.add(error)
             log("warning", error)
         self.full = True
-        self.pause(0.0 if self.set_full(True) else self.limits.retry_delay_s)
+        self.pause(0.0 if self.owner.set_full(True) else self.limits.retry_delay_s)
 
     def end_full(self) -> None:
         """No connection waits, or there is capacity for it."""
         if self.full:
             self.full = False
-            self.set_full(False)
+            self.owner.set_full(False)
 
     def retire(self) -> None:
         """Leave the listeners to others. What is held is still started."""
         for listener in self.listeners:
             self.loop.forget(listener.sock.fileno())
-            listener.sock.close()
+            listener.close()
         self.listeners.clear()
 
     def drain(self) -> None:
-        """Accept all that wait, shut the listeners down for every process, then start what is held."""
+        """Empty the backlog, shut the listeners down for every process, then start what is held. Nothing is
+        started before: a client that is told to close connects again as fast as a process forks, and that
+        would never end."""
         self.draining = True
-        for listener in self.listeners:
-            self.loop.forget(listener.sock.fileno())
-            listener.refuse_new()
-        self.drain_backlog()
-
-    def drain_backlog(self) -> None:
-        """Empty the backlog, without starting anything between: a client that is told to close connects
-        again as fast as a process forks, and that would never end."""
         for listener in self.listeners.copy():
+            self.loop.forget(listener.sock.fileno())
             failure = 0
-            while failure not in (*NOTHING_WAITS, *RESOURCE_ERRNOS, errno.EINVAL):
+            while failure in (0, *TRANSIENT_ERRNOS):
                 try:
-                    self.held.append((listener, *listener.sock.accept()))
+                    self.accept(listener)
                 except OSError as error:
                     failure = error.errno or 0
             if failure in RESOURCE_ERRNOS:  # some of the others have to end first
-                self.loop.call_at("accept", time.monotonic() + self.limits.retry_delay_s, self.resume)
-                continue
-            self.listeners.remove(listener)
-            listener.shut_down()
-            listener.sock.close()
+                self.loop.call_later("accept", self.limits.retry_delay_s, self.resume)
+            else:
+                self.listeners.remove(listener)
+                listener.close(shut_down=True)
         self.start_held()
+        self.owner.end_if_done()
 
     def is_done(self) -> bool:
         """Return whether there is nothing left to accept or to start."""
         return not (self.listeners or self.held)
-
-    def close(self) -> None:
-        """Close what is the server's here, in a process that is to have none of it."""
-        for listener in self.listeners:
-            listener.sock.close()
-        for _, sock, _ in self.held:
-            sock.close()
 
 
 # ---- worker: many connections on an event loop ------------------------------------------------
@@ -2104,14 +2064,17 @@ class Task(Handle):
                 event = self.steps.throw(ClientDisconnected())
             self.state, what = event
             if self.state < IN_APP:
-                if self.state <= FIRST_BYTE and worker.draining:
+                if self.state <= FIRST_BYTE and worker.acceptor.draining:
                     what = min(what, Limits.eviction_grace_s)
-                events = self.connection.tls_event or (WRITABLE if self.state == WRITE else READABLE)
-                worker.loop.wait(self, events, time.monotonic() + what)
-            elif self.state == TURN:
-                worker.loop.take_turn(self)
+                worker.loop.wait(self, self.connection.events(self.state), time.monotonic() + what)
+                if worker.watches_lifeline:
+                    worker.watch_lifeline(self)
             else:
-                worker.submit(self, what)
+                worker.loop.wait(self, NO_EVENTS)
+                if self.state == IN_APP:
+                    worker.pool.submit(self, what)
+                else:
+                    worker.loop.turns.append(self)
         except (StopIteration, ClientDisconnected):  # the latter where it had ended before
             worker.close_connection(self)
         except Exception as failure:  # the last resort: no connection ends the loop that serves the others
@@ -2130,28 +2093,35 @@ def most_connections() -> int:
 
 
 class Worker:
-    """Serves many connections on an event loop: one of a PreforkServer's, or a whole server by itself."""
+    """Serves connections on an event loop: one of a PreforkServer's, or the child of a ForkServer for one
+    connection, or a whole server by itself."""
 
-    # With fewer connections by so many, another worker is left the new ones.
-    SLACK = 4
+    SLACK = 4  # another worker with fewer connections by so many is left the new ones
 
-    def __init__(self, context: ServerContext, listeners: List[Listener], at: int, threads: int = 1) -> None:
+    def __init__(
+        self, context: ServerContext, listeners: List[Listener], at: int, threads: int = 1, lifeline: int = -1
+    ) -> None:
+        """`at` is its first slot, `lifeline` the pipe of its Server."""
         self.context = context
         self.limits = context.limits
         self.board = context.board
-        self.loop = Loop()
-        self.at = at  # its first slot
-        self.slot = Slot(self.board, at)
-        self.pool = ThreadPool(self, threads) if threads > 1 else None
+        self.at = at
+        self.lifeline = lifeline
+        self.watches_lifeline = not listeners
+        self.loop = Loop(None if self.watches_lifeline else self.on_wake)
+        self.slot = Slot(self.board, at, WRITE if self.watches_lifeline else KEEP_ALIVE)
         self.load = 0  # connections
         self.most = most_connections()
         self.others: List[int] = []  # the slots of other workers
-        self.draining = False
-        self.acceptor = Acceptor(
-            self.loop, listeners, self.limits, self.start_connection, self.capacity_error, self.set_full,
-            self.is_overloaded,
-        )  # fmt: skip
+        self.acceptor = Acceptor(self.loop, listeners, self.limits, self)
         self.after_close: Callable[[], None] = self.end_if_done
+        self.ask_to_leave: Callable[[], None] = lambda: None  # have this worker replaced
+        self.pool: Any = ThreadPool(self, threads) if threads > 1 else None
+
+    def on_wake(self) -> None:
+        """Calls have returned."""
+        if self.pool:
+            self.pool.resume_done()
 
     def tasks(self) -> List[Task]:
         """Return those of all connections."""
@@ -2177,39 +2147,38 @@ class Worker:
         task.closed = True
         try:
             self.loop.forget(task.key)
-        except OSError:  # it was closed already
+        except OSError:  # the descriptor is closed already
             pass
+        _own_descriptors.discard(task.key)
         task.connection.sock.close()
         self.load -= 1
         self.publish_load()
-        if self.acceptor.leaves_out and not self.is_overloaded():
+        if self.acceptor.paused and not self.is_overloaded():
             self.acceptor.resume()
         self.after_close()
-
-    def submit(self, task: Task, act: Callable[[], Any]) -> None:
-        """Have a thread call into the application."""
-        assert self.pool
-        self.loop.wait(task, NO_EVENTS, NEVER)
-        self.pool.submit(task, act)
 
     # Balance: workers share the listeners, and each accepts for itself. One that is stuck in a call accepts
     # nothing, and the others do; one with more connections than another leaves new ones out until its load is
     # back, or for accept_pause_s, and then accepts one in any case.
 
     def publish_load(self) -> None:
-        """Show the other workers how many connections this one has; with no thread free, it is not to be
-        given any."""
-        busy = self.draining or (self.pool and self.pool.is_busy())
+        """Show the other workers how many connections this one has; without a free thread it is not to have
+        any more."""
+        busy = self.context.closing or (self.pool and self.pool.is_busy())
         self.board.loads[self.at // 4 + 1] = NOT_ACCEPTING if busy else self.load
 
-    def is_overloaded(self) -> bool:
-        """Return whether another worker that could accept has fewer connections."""
+    def is_overloaded(self, paused: bool = False) -> bool:
+        """Return whether another worker that could accept has fewer connections, or, after a pause for that,
+        has a free thread while this one has none."""
         load = self.board.loads[self.at // 4 + 1] - self.SLACK
+        if not self.others or (paused and load < NOT_ACCEPTING - self.SLACK):
+            return False
         stuck = time.monotonic() - self.limits.stuck_call_s
         for at in self.others:
-            state, other, since, _ = self.board.read(at)
-            if other < load and not (self.pool is None and state == IN_APP and since < stuck):
-                return True
+            if self.board.loads[at // 4 + 1] < load:
+                state, _, since, _ = self.board.read(at)
+                if self.pool or state != IN_APP or since > stuck:
+                    return True
         return False
 
     # Capacity and eviction.
@@ -2226,18 +2195,54 @@ class Worker:
         return full and self.evict(self.tasks())
 
     def evict(self, tasks: List[Task]) -> bool:
-        """Close one of these connections: an idle one, or one that is behind for longer than the grace, and
-        has made the least progress; return whether there was one."""
-        now = time.monotonic()
-        evictable = [
-            task for task in tasks
-            if task.state < IN_APP and (task.state == KEEP_ALIVE or grace_left(self.limits, task.state, task.deadline - now) <= 0)
-        ]  # fmt: skip
+        """Close the one of these connections that is idle, or behind for longer than the grace, and has made
+        the least progress; return whether there was one."""
+        now, evictable = time.monotonic(), []
+        for task in tasks:
+            if task.state < IN_APP and grace_left(self.limits, task.state, task.deadline - now) <= 0:
+                evictable.append(task)
         if evictable:
             min(evictable, key=lambda task: (task.state, task.deadline)).resume(False)
         return bool(evictable)
 
     # The end.
+
+    def watch_lifeline(self, task: Task) -> None:
+        """In a child, watch the lifeline as soon as the connection may be evicted: a byte in it asks one child
+        to go, and is for another one until then."""
+        self.board.set_state(self.at, task.state)
+        self.loop.forget(self.lifeline)
+        grace_s = grace_left(self.limits, task.state, task.deadline - time.monotonic())
+        watch = functools.partial(self.loop.watch, self.lifeline, self.on_lifeline)
+        self.loop.call_later("lifeline", grace_s, watch)
+
+    def on_lifeline(self) -> None:
+        """The Server wants a connection back, or drains, retires or is dead: do the same."""
+        try:
+            if os.read(self.lifeline, 1):
+                self.context.closing = True
+                self.evict(self.tasks())
+                return
+        except BlockingIOError:  # another child has taken it
+            return
+        self.loop.forget(self.lifeline)
+        self.loop.timers.pop("lifeline", None)
+        self.watches_lifeline = False
+        if not self.context.flags[CLOSING]:  # it is dead: no process is left that would end what is under way
+            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
+            self.close_idle()
+        if not self.context.flags[DRAINING]:
+            self.retire()
+        self.check_flags()
+
+    def check_flags(self) -> None:
+        """See, where this worker retires or is to be replaced, what the Server asks for next."""
+        if self.context.flags[DRAINING]:
+            self.drain()
+        elif self.board.memory[self.at + RETIRE] and "abort" not in self.loop.timers:
+            self.loop.call_later("abort", self.limits.graceful_timeout_s, lambda: os._exit(0))
+            self.retire()
+        self.loop.call_later("flags", 0.1, self.check_flags)
 
     def retire(self) -> None:
         """Leave new connections to others, close each one after its next response or when it was idle for
@@ -2250,37 +2255,23 @@ class Worker:
     def drain(self) -> None:
         """Accept what waits in the backlog, close the listeners for all, close idle connections, and end with
         the last response."""
-        if not self.draining:
-            self.context.closing = self.draining = True
+        if not self.acceptor.draining:
+            self.context.closing = True
             self.publish_load()
-            soon = time.monotonic() + self.limits.eviction_grace_s  # a request may be on its way
-            for task in self.tasks():
-                if task.state <= FIRST_BYTE:
-                    self.loop.wait(task, task.events, min(task.deadline, soon))
+            self.close_idle()
             self.acceptor.drain()
-            self.end_if_done()
 
-    def abandon_overdue(self) -> None:
-        """Reset the connections whose calls exceed --timeout; their threads cannot be ended."""
-        for thread in self.pool.threads if self.pool else ():
-            state, _, since, _ = self.board.read(thread.slot.at)
-            if thread.task and state == IN_APP and time.monotonic() - since >= self.limits.timeout_s:
-                thread.task.connection.set_reset(True)
-                self.close_connection(thread.task)
+    def close_idle(self) -> None:
+        """Close idle connections in a moment: a request may be on its way."""
+        soon = time.monotonic() + self.limits.eviction_grace_s
+        for task in self.tasks():
+            if task.state <= FIRST_BYTE:
+                self.loop.wait(task, task.events, min(task.deadline, soon))
 
     def end_if_done(self) -> None:
         """Leave the loop when the last connection is closed, and no more can come."""
         if not self.load and self.acceptor.is_done():
             self.loop.running = False
-
-    def close_after_fork(self) -> None:
-        """Close everything of the server's, in a process that the application has forked: there it would keep
-        the port in use, and clients from seeing the end of their connections."""
-        for task in self.tasks():
-            if not task.closed:
-                os.close(task.connection.sock.detach())
-        self.acceptor.close()
-        self.loop.close()
 
 
 # ---- threads: of a worker, to call the application --------------------------------------------
@@ -2290,10 +2281,14 @@ class PoolThread:
     """A thread, the queue of calls for it, and the task whose request it serves."""
 
     def __init__(self, pool: ThreadPool, slot: Slot) -> None:
+        """Raises RuntimeError where the system has no more threads now."""
+        import queue
+        import threading
+
         self.slot = slot
-        self.calls = pool.make_queue()
-        self.task: Optional[Task] = None
-        pool.make_thread(target=pool.run_thread, args=(self,), daemon=True).start()
+        self.calls: Any = queue.SimpleQueue()
+        self.task: Any = None
+        threading.Thread(target=pool.run_thread, args=(self,), daemon=True).start()
 
 
 class ThreadPool:
@@ -2302,19 +2297,13 @@ class ThreadPool:
 
     def __init__(self, worker: Worker, count: int) -> None:
         import collections
-        import queue
-        import threading
 
-        self.make_queue, self.make_thread = queue.SimpleQueue, threading.Thread
         self.worker = worker
-        slot_bytes = Scoreboard.SLOT_BYTES
-        self.slots = [Slot(worker.board, worker.at + n * slot_bytes) for n in reversed(range(count))]  # unused ones
+        self.slots = [worker.at + n * Scoreboard.SLOT_BYTES for n in range(count)]  # unused ones
         self.threads: List[PoolThread] = []
         self.idle: List[PoolThread] = []
         self.waiting: Any = collections.deque()  # tasks without a thread, and their calls
-        self.done: Any = collections.deque()  # threads, what their calls returned, what they raised
-        self.reader, self.writer = wake_up_pipe()
-        worker.loop.watch(self.reader, self.on_done)
+        self.done: Any = collections.deque()  # tasks, what their calls returned, what they raised
 
     def is_busy(self) -> bool:
         """Return whether no thread is free."""
@@ -2329,26 +2318,22 @@ class ThreadPool:
             self.start_waiting()
 
     def start_waiting(self) -> None:
-        """Give free threads to the requests that wait. Where some still wait, see to it that one of the
-        connections that keep a thread is reset if its client reads slower than --min-rate."""
+        """Give free threads to requests that wait. Where some still wait in a moment, reset one connection
+        that keeps a thread while its client reads slower than --min-rate."""
         while self.waiting and not self.is_busy():
             try:
-                thread = self.idle.pop() if self.idle else self.start_thread()
-            except RuntimeError:  # the system has no more threads now
+                if not self.idle:
+                    self.idle.append(PoolThread(self, Slot(self.worker.board, self.slots[-1])))
+                    self.slots.pop()
+                    self.threads += self.idle
+            except RuntimeError:
                 break
-            thread.task, act = self.waiting.popleft()
-            thread.task.thread = thread
-            thread.calls.put((thread.task.connection, act))
+            thread, (task, act) = self.idle.pop(), self.waiting.popleft()
+            thread.task, task.thread = task, thread
+            thread.calls.put((task.connection, act))
         self.worker.publish_load()
         if self.waiting:
-            self.worker.loop.call_at("threads", time.monotonic() + Limits.retry_delay_s, self.on_pressure)
-
-    def start_thread(self) -> PoolThread:
-        """Return a new thread. Raises RuntimeError."""
-        thread = PoolThread(self, self.slots[-1])
-        self.slots.pop()
-        self.threads.append(thread)
-        return thread
+            self.worker.loop.call_later("threads", Limits.retry_delay_s, self.on_pressure)
 
     def on_pressure(self) -> None:
         """Requests have waited for a moment."""
@@ -2377,14 +2362,33 @@ class ThreadPool:
                 failure = error
             self.done.append((thread.task, value, failure))
             del connection, act, value, failure  # an idle thread holds nothing
-            wake(self.writer)
+            self.worker.loop.wake()
 
-    def on_done(self) -> None:
+    def resume_done(self) -> None:
         """Resume the conversations whose calls have returned."""
-        read_wake_ups(self.reader)
         while self.done:
             task, value, failure = self.done.popleft()
             task.resume(value, failure)
+
+    def check_timeouts(self) -> None:
+        """Log calls that exceed --timeout with their stacks, reset their connections, and have the worker
+        replaced: a thread can only be ended with its process."""
+        timeout_s = self.worker.limits.timeout_s
+        for thread in self.threads.copy():
+            state, _, since, text = self.worker.board.read(thread.slot.at)
+            took_s = time.monotonic() - since
+            if thread.task and state == IN_APP and took_s >= timeout_s:
+                log("error", f"worker {os.getpid()} is in the application for {took_s:.1f} s: {text}")
+                faulthandler.dump_traceback(2)
+                thread.task.connection.set_reset(True)
+                self.worker.close_connection(thread.task)
+                self.worker.ask_to_leave()
+                # Another thread takes its place; what this one writes at its end must not count.
+                self.threads.remove(thread)
+                self.slots.append(thread.slot.at)
+                thread.slot.memory = bytearray(thread.slot.at + 1)
+                self.start_waiting()
+        self.worker.loop.call_later("timeouts", min(1.0, timeout_s / 4), self.check_timeouts)
 
 
 # ---- library: a server in any thread of any program -------------------------------------------
@@ -2399,24 +2403,24 @@ class WSGIServer:
 
         context.reraise = ClientDisconnected, KeyboardInterrupt
         self.worker = Worker(context, listeners, Scoreboard.SLOT_BYTES)
-        self.worker.after_close = lambda: None
-        self.listeners = listeners
+        self.worker.after_close = self.after_close
+        self.worker.loop.on_wake = self.on_wake
         self.socket = listeners[0].sock
         self.server_address = self.socket.getsockname()
         self.server_name = listeners[0].environ["SERVER_NAME"]
         self.server_port = int(listeners[0].environ["SERVER_PORT"])
         self.fileno = self.socket.fileno
-        self.stop_requested = self.closed = False
+        self.stop_requested = self.one_request = self.closed = False
         self.stopped = threading.Event()
         self.stopped.set()
-        self.reader, self.writer = wake_up_pipe()
-        self.worker.loop.watch(self.reader, self.on_wake)
-        close_after_fork(self.worker)
 
     def on_wake(self) -> None:
         """Leave the loop if that is asked for."""
-        read_wake_ups(self.reader)
         self.worker.loop.running = not self.stop_requested
+
+    def after_close(self) -> None:
+        """Leave the loop after one connection, if that is asked for."""
+        self.worker.loop.running = not (self.stop_requested or self.one_request)
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Serve until shutdown() is called, or return at once if it was called before."""
@@ -2424,7 +2428,7 @@ class WSGIServer:
             return
         self.stopped.clear()
         try:
-            self.worker.loop.running = not self.stop_requested
+            self.on_wake()
             self.worker.acceptor.resume()
             self.worker.loop.run()
         finally:
@@ -2432,24 +2436,20 @@ class WSGIServer:
             self.stopped.set()
 
     def shutdown(self) -> None:
-        """Have serve_forever() return, now or when it is called next, and wait while it runs. To be called in
+        """Have serve_forever() return, now or when it is called next, and wait while it runs. Call it in
         another thread."""
         if not self.closed:
             self.stop_requested = True
-            wake(self.writer)
+            self.worker.loop.wake()
             self.stopped.wait()
 
     def handle_request(self) -> None:
         """Serve one connection, with one request."""
-
-        def end() -> None:
-            self.worker.loop.running = False
-
-        self.worker.after_close, self.worker.context.closing = end, True
+        self.one_request = self.worker.context.closing = True
         try:
             self.serve_forever()
         finally:
-            self.worker.after_close, self.worker.context.closing = (lambda: None), False
+            self.one_request = self.worker.context.closing = False
 
     def server_close(self) -> None:
         """Close the listeners and all connections; serve no more."""
@@ -2458,12 +2458,10 @@ class WSGIServer:
         self.closed = True
         for task in self.worker.tasks():
             task.resume(None, ClientDisconnected())
-        self.worker.acceptor.retire()
-        for listener in self.listeners:
+        for listener in self.worker.acceptor.listeners:
             listener.remove_file()
+            listener.close()
         self.worker.loop.close()
-        os.close(self.reader)
-        os.close(self.writer)
 
     def __enter__(self) -> WSGIServer:
         return self
@@ -2480,129 +2478,159 @@ def make_server(host: str, port: int, app: Application) -> WSGIServer:
     return WSGIServer(context, listen(bind, Limits.backlog))
 
 
-# ---- child: a process for one connection ------------------------------------------------------
+# ---- processes: forking, signals, and what a process leaves behind ----------------------------
 
-RECV_TIMEOUT = struct.pack("@ll", 0, int(Limits.recv_timeout_s * 1e6))  # a struct timeval
-
-
-class Child:
-    """Runs one conversation, blocking where it waits. `lifeline` is the end to read of the ForkServer's pipe:
-    one byte in it asks one child to go, its end asks all that are idle."""
-
-    def __init__(self, lifeline: int, server_pid: int, at: int, connection: Connection) -> None:
-        self.lifeline = lifeline
-        self.server_pid = server_pid
-        self.connection = connection
-        self.context = connection.context
-        self.limits = connection.limits
-        self.board = self.context.board
-        self.slot = Slot(self.board, at, WRITE)
-        self.evicted = False
-        self.drains = False  # the lifeline has ended
-        self.orphan = False
-        self.key = connection.sock.fileno()
-        connection.may_block, connection.call, connection.block = True, self.call, self.block
-        try:
-            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, RECV_TIMEOUT)
-            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, RECV_TIMEOUT)
-        except OSError:  # the client has left, or this system's timeval is another one
-            connection.sock.setblocking(False)
-
-    def run(self, steps: Steps[Any]) -> None:
-        """Run `steps` to the end."""
-        event = step(steps, None)
-        while event:
-            event = step(steps, event[0] == TURN or self.wait(*event))
-
-    def wait(self, state: int, timeout: float) -> bool:
-        """Return True when the socket is ready, False after `timeout` seconds or when evicted."""
-        self.board.set_state(self.slot.at, state)
-        idle = state <= FIRST_BYTE
-        if self.evicted and state != WRITE:  # what has arrived by now may complete a request
-            return self.poll(state, 0.0, None) is not None
-        if idle and self.context.tls and self.poll(state, self.limits.recv_timeout_s, None):  # it does not block
-            return True
-        deadline = time.monotonic() + timeout
-        # Until it may be evicted, a child watches the lifeline for its end alone: with a byte in it, which is
-        # for another one, it would not sleep.
-        grace_ends = 0.0 if state == KEEP_ALIVE else deadline - timeout + grace_left(self.limits, state, timeout)
-        while True:
-            now = time.monotonic()
-            if self.drains and idle:  # a request may be on its way
-                return self.poll(state, min(self.limits.eviction_grace_s, deadline - now), None) is not None
-            evictable = now >= grace_ends
-            until = deadline if evictable else min(deadline, grace_ends)
-            ready = self.poll(state, until - now, None if self.drains else READABLE if evictable else NO_EVENTS)
-            if ready == self.key:
-                return True
-            if ready is None and until == deadline:
-                return False
-            if ready is not None and self.take_token():
-                return False
-
-    def poll(self, state: int, timeout: float, lifeline_events: Optional[int]) -> Optional[int]:
-        """Wait for the socket, and for the lifeline unless that is None; return which one is ready, the socket
-        first."""
-        poll = select.poll()
-        poll.register(self.key, self.connection.tls_event or (WRITABLE if state == WRITE else READABLE))
-        if lifeline_events is not None:
-            poll.register(self.lifeline, lifeline_events)
-        ready = [key for key, _ in poll.poll(min(max(0.0, timeout), Loop.MOST_S) * 1000)]
-        return self.key if self.key in ready else ready[0] if ready else None
-
-    def take_token(self) -> bool:
-        """Read the lifeline; return whether this child is to go."""
-        try:
-            self.evicted = bool(os.read(self.lifeline, 1))
-            self.drains = not self.evicted
-        except BlockingIOError:  # another one took it
-            pass
-        self.context.closing = self.context.closing or self.evicted or self.drains
-        return self.evicted
-
-    def call(self, connection: Connection, act: Callable[..., Any], *arguments: Any) -> Any:
-        """Call into the application."""
-        self.check_server()
-        return self.slot.call(connection, act, *arguments)
-
-    def block(self, steps: Steps[Any]) -> None:
-        """Run `steps` to the end, within a call into the application."""
-        self.check_server()
-        self.run(steps)
-        self.board.set_state(self.slot.at, IN_APP)
-
-    def check_server(self) -> None:
-        """Where the Server is dead, take no further request, and end what is under way at the graceful
-        timeout: no process is left that would do it."""
-        if os.getppid() != self.server_pid and not self.orphan:
-            self.orphan = self.context.closing = True
-            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
-
-    def close_after_fork(self) -> None:
-        """Close the connection in a process that the application has forked: the client would not see its
-        end."""
-        if self.connection.sock.fileno() >= 0:
-            os.close(self.connection.sock.detach())
-        os.close(self.lifeline)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNAL_NAMES = {number.value: number.name for number in signal.Signals}
+_own_fork = False
+_handled_signals: Set[int] = set()  # those that this process has a handler of ours for
 
 
-# ---- server: forks and reaps children ---------------------------------------------------------
+def fork(*kept: int) -> int:
+    """Fork a process of the server's, with these of its descriptors: return 0 in it, else its pid. Raises
+    OSError where the system refuses."""
+    global _own_fork
+    _own_fork = True
+    try:
+        pid = os.fork()
+    finally:
+        _own_fork = False
+    if not pid:
+        signal.set_wakeup_fd(-1)
+        atexit._clear()  # a function runs in the process that has registered it
+        for descriptor in _own_descriptors.difference(kept):
+            os.close(descriptor)  # the objects that have it are not used here any more
+        _own_descriptors.intersection_update(kept)
+    return pid
 
-# A worker's life
-#
-#     Server forks it --> imports --> "r" ready --> serves --> --max-requests: "m" --> still serves
-#                                                                                        |
-#     Server has another one forked, and when that is ready: "r" retire ----------------'
-#     Server drains: the flags CLOSING and DRAINING, then "d"    the worker drains
-#     Server dies: the end of file                               the worker retires
-#     the worker dies, or exceeds --timeout (KILL)               Server forks another one, after a backoff
-#
-# With threads a call that exceeds --timeout does not take the others' connections along: "t" has the worker
-# reset the one connection, and the Server replaces it as after "m".
+
+def after_fork_in_child() -> None:
+    """In a process that the application has forked, leave nothing of the server: no handler, and no descriptor,
+    which would keep the port in use, and clients from seeing the end of their connections."""
+    if not _own_fork:
+        for descriptor in _own_descriptors:  # a copy of stdin each: objects may still close these numbers
+            os.dup2(0, descriptor, inheritable=False)
+        _own_descriptors.clear()
+        if _handled_signals:
+            signal.set_wakeup_fd(-1)
+            faulthandler.unregister(signal.SIGUSR1)
+        for signum in _handled_signals:
+            signal.signal(signum, signal.SIG_DFL)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=after_fork_in_child)
+
+
+def ignore_signal(signum: int, frame: Optional[FrameType]) -> None:
+    """Do nothing. After SIG_IGN a program that is started would ignore the signal too."""
+
+
+def handle_signals(handler: Callable[[int, Optional[FrameType]], None], *signums: int) -> None:
+    """Have `handler` called for these signals."""
+    for signum in signums:
+        _signal.signal(signum, handler)
+    _handled_signals.update(signums)
+
+
+def run_with_signals(loop: Loop, handler: Any, *signums: int, stacks: bool = False) -> None:
+    """Run a loop with a handler for these signals, which also wake it; then have the former handlers again.
+    `stacks`: show them on USR1."""
+    before = {signum: signal.getsignal(signum) for signum in signums}
+    signal.set_wakeup_fd(loop.waker, warn_on_full_buffer=False)
+    handle_signals(handler, *signums)
+    if stacks:
+        faulthandler.register(signal.SIGUSR1, file=2, chain=True)
+    try:
+        loop.run()
+    finally:
+        faulthandler.unregister(signal.SIGUSR1)
+        signal.set_wakeup_fd(-1)
+        for signum, former in before.items():
+            signal.signal(signum, former)
+        _handled_signals.clear()
+        loop.close()
+
+
+def run_exit_functions(timeout_s: float) -> None:
+    """Run what was registered with atexit in this process, and flush its files; end the process where that
+    takes longer than `timeout_s`. It does not wait for threads: some never end."""
+    handle_signals(lambda *_: os._exit(0), signal.SIGALRM)
+    signal.setitimer(signal.ITIMER_REAL, max(0.1, timeout_s))
+    atexit._run_exitfuncs()
+    gc.unfreeze()
+    for file in gc.get_objects():
+        if isinstance(file, (io.BufferedWriter, io.TextIOWrapper)):
+            try:
+                file.flush()
+            except (OSError, ValueError):  # it is closed, or its disk is full
+                pass
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def end_process(main: Callable[[], int]) -> NoReturn:
+    """Run `main` in a forked process, and end it with the status that it returns, 2 for a ConfigError, 1 for
+    any other exception."""
+    status = 1
+    try:
+        status = main()
+    except ConfigError as error:
+        status = 2
+        print_error(error)
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    finally:
+        flush_streams()  # os._exit loses what is not flushed
+        os._exit(status)
+
+
+def reap(wanted: int = -1) -> Iterator[Tuple[int, int]]:
+    """Yield pid and status of children that have ended: one signal may stand for several of them."""
+    try:
+        pid, status = os.waitpid(wanted, os.WNOHANG)
+        while pid:
+            yield pid, status
+            pid, status = os.waitpid(wanted, os.WNOHANG)
+    except ChildProcessError:
+        return
+
+
+def has_children() -> bool:
+    """Return whether this process has any child left."""
+    system: Any = os  # without waitid on macOS
+    try:
+        system.waitid(system.P_ALL, 0, system.WEXITED | system.WNOHANG | system.WNOWAIT)
+        return True
+    except (ChildProcessError, AttributeError):
+        return False
+
+
+def describe_exit(status: int, killed: bool = False) -> str:
+    """Return how a process ended, by the status of waitpid; `killed`: this server has sent it KILL."""
+    if not os.WIFSIGNALED(status):
+        return f"exited with status {os.WEXITSTATUS(status)}"
+    number = os.WTERMSIG(status)
+    external = number == signal.SIGKILL and not killed
+    name = SIGNAL_NAMES.get(number, f"signal {number}")
+    return f"was killed by {name}" + (" (not by this server: out of memory?)" if external else "")
+
+
+class ChildRecord:
+    """What a Server or the Supervisor knows of a child."""
+
+    def __init__(self, pid: int, at: int = 0, channel: Any = None) -> None:
+        self.pid = pid
+        self.at = at  # its first slot on the scoreboard
+        self.channel: socket.socket = channel  # to a Server
+        self.started_at = time.monotonic()
+        self.ready = False
+        self.leaving = False  # another one takes its place, or will
+        self.killed = False  # by this process
+        self.overdue = 0.0  # the start of a call that was seen to exceed --timeout
 
 
 class Backoff:
-    """Delays the successors of processes that die young, ever longer, up to 5 s."""
+    """Delays the successors of processes that die young, ever longer."""
 
     YOUNG_S, FIRST_S, MOST_S = 1.0, 0.1, 5.0
 
@@ -2610,44 +2638,31 @@ class Backoff:
         self.delay_s = 0.0
 
     def after(self, what: str, started_at: float, ready: bool) -> float:
-        """Return when the successor of a process that has ended may start; log a delay."""
-        now = time.monotonic()
-        young = not ready or now - started_at < self.YOUNG_S
+        """Return how long the successor of a process that has ended has to wait, and log that."""
+        lived_s = time.monotonic() - started_at
+        young = not ready or lived_s < self.YOUNG_S
         self.delay_s = min(max(self.FIRST_S, 2 * self.delay_s), self.MOST_S) if young else 0.0
         if young:
-            lived = f"ended {now - started_at:.1f} s after its start"
-            log("warning", f"{what} {lived}; next start in {self.delay_s:.1f} s")
-        return now + self.delay_s
+            log("warning", f"{what} ended {lived_s:.1f} s after its start; next start in {self.delay_s:.1f} s")
+        return self.delay_s
 
 
-def describe_exit(status: int, killed: bool = False) -> str:
-    """Return how a process ended, by the status of waitpid; `killed`, this server has sent it KILL."""
-    if not os.WIFSIGNALED(status):
-        return f"exited with status {os.WEXITSTATUS(status)}"
-    number = os.WTERMSIG(status)
-    name = SIGNAL_NAMES.get(number, f"signal {number}")
-    external = number == signal.SIGKILL and not killed
-    return f"was killed by {name}" + (" (not by this server: out of memory?)" if external else "")
+# ---- server: forks and reaps children ---------------------------------------------------------
 
-
-class ChildRecord:
-    """What a Server knows of a child."""
-
-    def __init__(self, pid: int, at: int, channel: Optional[socket.socket]) -> None:
-        self.pid = pid
-        self.at = at  # its first slot
-        self.channel = channel  # to a worker
-        self.started_at = time.monotonic()
-        self.ready = False
-        self.leaving = False  # another worker takes its place
-        self.told = False  # to retire
-        self.killed = False  # by this server
-        self.overdue_since = 0.0  # when a call of it was first seen to exceed --timeout
+# A worker's life
+#
+#     Server forks it --> it imports --> phase READY --> serves --> --max-requests: phase LEAVING, still serves
+#     Server sees LEAVING: forks another one, and when that is READY sets RETIRE     it retires
+#     Server drains: flags CLOSING and DRAINING, end of the lifeline                 it drains
+#     Server retires: flag CLOSING, end of the lifeline                              it retires
+#     Server dies: end of the lifeline                                               it retires, bounded
+#     the worker dies, or is killed for --timeout                                    another one is forked
+#
+# After it has changed its phase, a worker writes to the Server's waker.
 
 
 class Server:
-    """Forks and reaps children; never parses HTTP. Its two variants differ in how connections reach the
-    children."""
+    """Forks and reaps children; never parses HTTP. Its two variants differ in how connections reach them."""
 
     kind = "child"
 
@@ -2655,34 +2670,32 @@ class Server:
         self.context = context
         self.limits = context.limits
         self.board = context.board
+        self.flags = context.flags
         self.listeners = listeners
         self.options = options
         self.channel = channel  # to the Supervisor
         self.pid = os.getpid()
-        self.loop = Loop()
+        self.loop = Loop(self.on_wake)
+        self.lifeline, self.lifeline_writer = open_pipe()
         self.children: Dict[int, ChildRecord] = {}
         self.slot_bytes = options.threads * Scoreboard.SLOT_BYTES  # of one child
         self.slots = list(range(len(self.board.memory) - self.slot_bytes, 0, -self.slot_bytes))  # unused ones
-        self.ready = self.retiring = self.draining = False
+        self.ready = self.ending = False
         self.status = 0
         self.signals: Set[int] = set()
-        self.reader, self.writer = wake_up_pipe()
+        self.source: Any = None  # files for --reload
 
     def run(self) -> int:
-        """Serve until told to retire or to drain and the last child has ended; return the exit status."""
-        signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
-        for signum in (signal.SIGCHLD, signal.SIGUSR1):
-            signal.signal(signum, lambda signum, _: self.signals.add(signum))
+        """Serve until told to end and the last child has ended; return the exit status."""
+        signal.set_wakeup_fd(self.loop.waker, warn_on_full_buffer=False)
+        handle_signals(lambda signum, _: self.signals.add(signum), signal.SIGCHLD, signal.SIGUSR1)
         faulthandler.register(signal.SIGUSR1, file=2, chain=True)
-        close_after_fork(self)
-        self.loop.watch(self.reader, self.on_wake)
         self.loop.watch(self.channel.fileno(), self.on_supervisor)
         gc.collect()
         gc.freeze()  # children share these pages as long as nothing is counted in them
-        if self.limits.timeout_s:
+        if self.limits.timeout_s and self.options.threads == 1:
             self.check_timeouts()
         if self.options.reload:
-            self.source = source_files()
             self.check_source()
         self.start()
         self.loop.run()
@@ -2696,142 +2709,94 @@ class Server:
         """Go on without a child."""
         raise NotImplementedError
 
-    def stop_accepting(self) -> None:
-        """Leave the listeners to another Server, or drain them."""
-        raise NotImplementedError
-
     def is_done(self) -> bool:
-        """Return whether the last child has ended."""
+        """Return whether nothing is left to serve."""
         return not self.children
 
-    def close_in_child(self) -> None:
-        """Close what a child does not need."""
-        self.channel.close()
-        self.loop.close()
-        os.close(self.reader)
-        os.close(self.writer)
+    def stop_accepting(self) -> None:
+        """Drain the listeners, or leave them to another Server."""
+        raise NotImplementedError
 
-    def close_after_fork(self) -> None:
-        """Close everything of the server's, in a process that the application has forked."""
-        self.close_in_child()
-        for listener in self.listeners:
-            listener.sock.close()
-
-    def report(self, word: bytes) -> None:
-        """Tell the Supervisor "r", ready, or "h", the source has changed."""
-        send_word(self.channel, word)
-
-    def become_ready(self) -> None:
-        """Have the Supervisor know that connections are served."""
-        if not self.ready:
-            self.ready = True
-            self.report(b"r")
-
-    def spawn(self, main: Callable[[int], None], text: bytes = b"", channel: Optional[socket.socket] = None) -> ChildRecord:
-        """Fork a child that runs `main` with its slot, and ends; return its record. Raises OSError where the
-        system refuses."""
+    def spawn(self, main: Callable[[int], None], text: bytes, *kept: int) -> None:
+        """Fork a child that runs `main` with its slot, and ends. Raises OSError where the system refuses."""
         at = self.slots[-1]
-        self.board.clear(at, text)
-        pid = fork()
+        self.board.RECORD.pack_into(self.board.memory, at, 0, NOT_ACCEPTING, 0.0, text)
+        pid = fork(self.lifeline, *kept)
         if not pid:
-            self.run_child(main, at)
-        self.slots.pop()
-        record = self.children[pid] = ChildRecord(pid, at, channel)
-        return record
-
-    def run_child(self, main: Callable[[int], None], at: int) -> NoReturn:
-        """Run `main` in a child, and end it."""
-        status = 70  # EX_SOFTWARE, unless the end is reached
-        try:
-            signal.set_wakeup_fd(-1)
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-            self.close_in_child()
-            main(at)
-            run_exit_functions(self.limits.graceful_timeout_s)
-            status = 0
-        except ConfigError as error:
-            status = 2
-            print_error(error)
-        except BaseException as error:
-            status = 1
-            sys.excepthook(type(error), error, error.__traceback__)
-        finally:
-            try:
-                flush_streams()  # os._exit loses what is not flushed
-            finally:
-                if status in (0, 1, 2):  # nothing is to be logged of it
-                    self.board.memory[at] = 0
-                os._exit(status)
+            end_process(functools.partial(self.run_child, main, at))
+        self.slots.pop()
+        self.children[pid] = ChildRecord(pid, at)
 
-    # What wakes it: signals, the Supervisor.
+    def run_child(self, main: Callable[[int], None], at: int) -> int:
+        """Run `main` in a child."""
+        self.context.server_pid = self.pid
+        main(at)
+        run_exit_functions(self.limits.graceful_timeout_s)
+        self.board.memory[at] = 0  # nothing is to be logged of it
+        return 0
+
+    # What wakes it: signals, children, the Supervisor.
 
     def on_wake(self) -> None:
-        """Act on the signals that have arrived."""
-        read_wake_ups(self.reader)
+        """Act on the signals that have arrived, and reap all children that have ended: exits coalesce."""
         signals, self.signals = self.signals, set()
         if signal.SIGUSR1 in signals:
             self.dump_status(list(self.children.values()))
-        self.reap()
+        for pid, status in reap():
+            record = self.children.pop(pid, None)
+            if record:
+                self.slots.append(record.at)
+                self.log_exit(record, status)
+                self.on_child_exit(record, status)
         self.end_if_done()
-
-    def reap(self) -> None:
-        """Reap all children that have ended: several exits may be one signal."""
-        try:
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if not pid:
-                    return
-                record = self.children.pop(pid, None)
-                if record:
-                    self.slots.append(record.at)
-                    self.log_exit(record, status)
-                    self.on_child_exit(record, status)
-        except ChildProcessError:
-            return
 
     def on_supervisor(self) -> None:
         """Do what the Supervisor says; drain where it is dead."""
         word = receive_word(self.channel)
         if word == b"r":
-            self.retire()
-        elif word == b"d" and not self.context.flags[DRAINING]:
-            self.context.flags[CLOSING] = 1
-            self.loop.call_at("drain", time.monotonic() + self.limits.drain_delay_s, self.drain)
+            self.end()
+        elif word == b"d":
+            self.flags[CLOSING] = 1
+            self.loop.call_later("drain", self.limits.drain_delay_s, self.drain)
         elif word == b"a":
             self.abort()
         elif word == b"":
             self.loop.forget(self.channel.fileno())
             self.drain()
 
-    def retire(self) -> None:
-        """Leave new connections to another Server, close each one after its next response, and end with the
-        last."""
-        self.retiring = True
-        self.context.flags[CLOSING] = 1
+    def end(self) -> None:
+        """Retire: leave new connections to another Server, close each one after its next response, and end
+        with the last. Where DRAINING is set, drain."""
+        self.ending = True
+        self.flags[CLOSING] = 1
         self.stop_accepting()
         self.end_if_done()
 
     def drain(self) -> None:
         """Accept what waits in the backlog and nothing more, finish requests, close idle connections, and end
         with the last response, at the latest after the graceful timeout."""
-        if not self.draining:
-            self.draining = True
-            self.context.flags[CLOSING] = self.context.flags[DRAINING] = 1
-            self.loop.call_at("abort", time.monotonic() + self.limits.graceful_timeout_s, self.abort)
-            self.stop_accepting()
-            self.end_if_done()
+        if not self.flags[DRAINING]:
+            self.flags[DRAINING] = 1
+            self.loop.call_later("abort", self.limits.graceful_timeout_s, self.abort)
+            self.end()
+
+    def close_lifeline(self) -> None:
+        """Have all idle children go."""
+        _own_descriptors.discard(self.lifeline_writer)
+        os.close(self.lifeline_writer)
+        self.lifeline_writer = -1
 
     def abort(self) -> None:
         """Kill all children, and end when they are reaped."""
         self.drain()
         for record in self.children.values():
             self.kill(record)
-        if not self.children:
-            self.loop.running = False
+        self.loop.running = bool(self.children)
 
     def end_if_done(self) -> None:
         """Leave the loop when it is told to end and the last child has ended."""
-        if (self.retiring or self.draining) and self.is_done():
+        if self.ending and self.is_done():
             self.loop.running = False
 
     def kill(self, record: ChildRecord) -> None:
@@ -2839,19 +2804,19 @@ class Server:
         record.killed = True
         os.kill(record.pid, signal.SIGKILL)
 
-    # What the scoreboard is for: logs, USR1, --timeout.
+    # What the scoreboard is for: logs, USR1, --timeout. And --reload.
 
-    def slots_of(self, record: ChildRecord) -> Iterator[Tuple[int, int, float, str]]:
-        """Yield state, load, since and text of a child's slots."""
-        for at in range(record.at, record.at + self.slot_bytes, Scoreboard.SLOT_BYTES):
-            yield self.board.read(at)
+    def read_slots(self, record: ChildRecord) -> List[Tuple[int, int, float, str]]:
+        """Return state, load, since and text of a child's slots."""
+        return [self.board.read(at) for at in range(record.at, record.at + self.slot_bytes, Scoreboard.SLOT_BYTES)]
 
     def log_exit(self, record: ChildRecord, status: int) -> None:
-        """Log the end of a child that did not reach its end, and what it was serving."""
-        slots = list(self.slots_of(record))
-        for at in range(record.at, record.at + self.slot_bytes, Scoreboard.SLOT_BYTES):
-            self.board.clear(at)
-        if slots[0][0] or os.WIFSIGNALED(status):
+        """Log the end of a child that was killed or failed, and what it was serving."""
+        slots = self.read_slots(record)
+        self.board.memory[record.at : record.at + self.slot_bytes] = bytes(self.slot_bytes)
+        self.board.loads[record.at // 4 + 1] = NOT_ACCEPTING
+        quiet = record.killed and " " not in slots[0][3]  # killed at the end, and it was serving nothing
+        if (os.WIFSIGNALED(status) or slots[0][0]) and not quiet:
             serving = [text for state, _, _, text in slots if " " in text and state >= WRITE]
             last = max(slots, key=lambda slot: slot[2])[3]
             when = f"after {last}" if " " in last else "before its first request"
@@ -2863,63 +2828,62 @@ class Server:
         that they do not mix."""
         record = records.pop() if records else None
         if record and record.pid in self.children:
-            now = time.monotonic()
-            load = self.board.read(record.at)[1]
+            slots, now = self.read_slots(record), time.monotonic()
+            load = slots[0][1]
             log("notice", f"{self.kind} {record.pid}" + (f" has {load} connections" if load < NOT_ACCEPTING else ""))
-            for state, _, since, text in self.slots_of(record):
-                if state and (state == IN_APP or self.kind == "child"):
-                    what = f"is {STATE_NAMES[state]} for {now - since:.1f} s: {text}"
-                    log("notice", f"{self.kind} {record.pid} {what}")
+            for state, _, since, text in slots:
+                if state == IN_APP or (state and self.kind == "child"):
+                    what = f"{STATE_NAMES[state]} for {now - since:.1f} s: {text}"
+                    log("notice", f"{self.kind} {record.pid} is {what}")
             os.kill(record.pid, signal.SIGUSR1)
         if records:
-            self.loop.call_at("dump", time.monotonic() + 0.05, functools.partial(self.dump_status, records))
+            self.loop.call_later("dump", 0.05, functools.partial(self.dump_status, records))
 
     def check_timeouts(self) -> None:
-        """Look for calls that exceed --timeout: first log them with their stacks, then end them."""
-        now, any_overdue = time.monotonic(), False
+        """Log calls that exceed --timeout with their stacks, and kill their processes at the next look."""
+        now, again_s = time.monotonic(), min(1.0, self.limits.timeout_s / 4)
         for record in self.children.values():
-            calls = [(since, text) for state, _, since, text in self.slots_of(record) if state == IN_APP]
-            since, text = min(calls, default=(NEVER, ""))
-            if record.leaving or now - since < self.limits.timeout_s:
-                record.overdue_since = 0.0
-                continue
-            any_overdue = True
-            if record.overdue_since != since:
-                record.overdue_since = since
-                log("error", f"{self.kind} {record.pid} is in the application for {now - since:.1f} s: {text}")
-                os.kill(record.pid, signal.SIGUSR1)
-            else:
-                self.end_overdue(record)
-        again_s = 0.2 if any_overdue else min(1.0, self.limits.timeout_s / 4)
-        self.loop.call_at("timeouts", now + again_s, self.check_timeouts)
-
-    def end_overdue(self, record: ChildRecord) -> None:
-        """End the one call that is in this process, with it."""
-        self.kill(record)
+            state, _, since, text = self.board.read(record.at)
+            if state == IN_APP and now - since >= self.limits.timeout_s:
+                again_s = 0.2
+                if record.overdue == since:
+                    self.kill(record)
+                else:
+                    record.overdue = since
+                    log("error", f"{self.kind} {record.pid} is in the application for {now - since:.1f} s: {text}")
+                    os.kill(record.pid, signal.SIGUSR1)
+        self.loop.call_later("timeouts", again_s, self.check_timeouts)
 
     def check_source(self) -> None:
-        """Have another Server started when a source file has changed."""
+        """Ask for another Server when a source file has changed."""
         source = source_files()
-        if source != self.source and not self.retiring:
-            self.report(b"h")
+        if self.source not in (None, source) and not self.ending:
+            send_word(self.channel, b"h")
         self.source = source
-        self.loop.call_at("source", time.monotonic() + 1.0, self.check_source)
+        self.loop.call_later("source", 1.0, self.check_source)
+
+
+def backlog_length(sock: socket.socket) -> int:
+    """Return how many connections wait in a listener's backlog, as far as the system says that."""
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, "TCP_INFO", -1), 28)
+        return int(struct.unpack_from("I", info, 24)[0])  # tcpi_unacked, of a listener the backlog (Linux)
+    except (OSError, struct.error):
+        return 0
 
 
 class ForkServer(Server):
     """Accepts, and forks a Child for each connection."""
 
-    def __init__(self, context: ServerContext, listeners: List[Listener], options: Any, channel: socket.socket) -> None:
-        super().__init__(context, listeners, options, channel)
-        self.lifeline_reader, self.lifeline_writer = wake_up_pipe()
-        self.acceptor = Acceptor(
-            self.loop, listeners, self.limits, self.start_connection, self.capacity_error, self.set_full
-        )
-
     def start(self) -> None:
         """Begin to serve."""
+        self.acceptor = Acceptor(self.loop, self.listeners, self.limits, self)
         self.acceptor.resume()
-        self.become_ready()
+        send_word(self.channel, b"r")
+
+    def is_overloaded(self, paused: bool = False) -> bool:
+        """Return whether another process should accept: there is none."""
+        return False
 
     def capacity_error(self) -> str:
         """Return why there is no capacity, "" when there is."""
@@ -2928,41 +2892,30 @@ class ForkServer(Server):
 
     def start_connection(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
         """Fork a child for the connection. Raises OSError where the system refuses."""
-        sock.setblocking(True)
         date_line()  # made here once a second, and not in each child
         client = peer[0].encode() if type(peer) is tuple else b"unix"
-        self.spawn(functools.partial(self.serve_connection, listener, sock, peer), client)
+        self.spawn(functools.partial(self.serve_connection, listener, sock, peer), client, sock.fileno())
+        _own_descriptors.discard(sock.fileno())
         sock.close()  # or the client would not see the end of its connection
 
     def serve_connection(self, listener: Listener, sock: socket.socket, peer: Any, at: int) -> None:
         """Serve a connection, in a child."""
-        for _, held, _ in self.acceptor.held[1:]:
-            held.close()
-        connection = Connection(sock, peer, listener, self.context)
-        child = Child(self.lifeline_reader, self.pid, at, connection)
-        close_after_fork(child)
-        child.run(serve_connection(connection))
-        connection.sock.close()
-
-    def close_in_child(self) -> None:
-        """Close what a child does not need."""
-        super().close_in_child()
-        if self.lifeline_writer >= 0:
-            os.close(self.lifeline_writer)
-        for listener in self.acceptor.listeners:
-            listener.sock.close()
-
-    def close_after_fork(self) -> None:
-        """Close everything of the server's, in a process that the application has forked."""
-        self.close_in_child()
-        os.close(self.lifeline_reader)
+        worker = Worker(self.context, [], at, lifeline=self.lifeline)
+        worker.start_connection(listener, sock, peer)
+        worker.loop.run()
 
     def set_full(self, full: bool) -> bool:
-        """Write the lifeline a byte for the child that is wanted back, in place of one that none has taken."""
-        self.context.flags[FULL] = full  # before the byte: a child that becomes idle after it sees the byte
-        read_wake_ups(self.lifeline_reader)
-        if full and self.lifeline_writer >= 0:
-            wake(self.lifeline_writer)
+        """Have children close after their responses while others wait, and put a byte into the lifeline for
+        each connection that waits, in place of those that no child has taken."""
+        self.flags[FULL] = full  # before the bytes: a child that becomes idle after this sees them
+        if self.lifeline_writer >= 0:
+            try:
+                os.read(self.lifeline, 65536)
+            except BlockingIOError:
+                pass
+            if full:
+                wanted = sum(backlog_length(listener.sock) for listener in self.acceptor.listeners)
+                os.write(self.lifeline_writer, b"." * min(max(1, wanted), self.limits.max_children))
         return False
 
     def on_child_exit(self, record: ChildRecord, status: int) -> None:
@@ -2971,10 +2924,9 @@ class ForkServer(Server):
             self.acceptor.resume()
 
     def stop_accepting(self) -> None:
-        """Leave the listeners to another Server, or drain them and have idle children go."""
-        if self.draining:
-            os.close(self.lifeline_writer)
-            self.lifeline_writer = -1
+        """Drain the listeners and have idle children go, or leave the listeners to another Server."""
+        if self.flags[DRAINING]:
+            self.close_lifeline()
             self.acceptor.drain()
         else:
             self.acceptor.retire()
@@ -2986,142 +2938,111 @@ class ForkServer(Server):
         super().abort()
 
     def is_done(self) -> bool:
-        """Return whether the last child has ended, and no connection is held."""
+        """Return whether nothing is left to serve."""
         return not self.children and self.acceptor.is_done()
 
 
 class PreforkServer(Server):
-    """Keeps workers alive, which accept."""
+    """Keeps workers alive, which accept. The first one starts alone: where it fails the others would, too."""
 
     kind = "worker"
 
-    def __init__(self, context: ServerContext, listeners: List[Listener], options: Any, channel: socket.socket) -> None:
-        super().__init__(context, listeners, options, channel)
-        self.all_slots = self.slots.copy()
-        self.backoff = Backoff()
-        self.next_spawn_at = 0.0
-        self.any_ready = False
-
     def start(self) -> None:
-        """Begin to serve, with one worker: where that cannot start, the others would fail too."""
+        """Begin to serve."""
+        self.all_slots = self.slots.copy()
+        for at in self.all_slots:
+            self.board.loads[at // 4 + 1] = NOT_ACCEPTING
+        self.backoff = Backoff()
+        self.any_ready = False
         self.spawn_missing()
 
     def spawn_missing(self) -> None:
-        """Start the workers that are missing, as soon as they may be started."""
+        """Start the workers that are missing, unless that has to wait."""
         wanted = self.options.workers if self.any_ready else 1
-        while not (self.retiring or self.draining) and self.slots:
+        while not self.ending and self.slots and "spawn" not in self.loop.timers:
             if sum(not record.leaving for record in self.children.values()) >= wanted:
                 return
-            if time.monotonic() < self.next_spawn_at:
-                self.loop.call_at("spawn", self.next_spawn_at, self.spawn_missing)
-                return
-            ours, theirs = socket.socketpair()
-            ours.setblocking(False)
             try:
-                record = self.spawn(functools.partial(self.run_worker, ours, theirs), b"", ours)
-                self.loop.watch(ours.fileno(), functools.partial(self.on_worker, record))
+                kept = (listener.sock.fileno() for listener in self.listeners)
+                self.spawn(self.run_worker, b"", self.loop.waker, *kept)
             except OSError as error:
-                ours.close()
                 log("warning", f"fork: {error.strerror}: see ulimit -u, and the limits of the system")
-                self.next_spawn_at = time.monotonic() + self.limits.retry_delay_s
-            finally:
-                theirs.close()
+                self.loop.call_later("spawn", self.limits.retry_delay_s, self.spawn_missing)
 
-    def run_worker(self, ours: socket.socket, channel: socket.socket, at: int) -> None:
+    def run_worker(self, at: int) -> None:
         """Be a worker: serve until told to retire or to drain."""
-        ours.close()
-        for record in self.children.values():
-            if record.channel:
-                record.channel.close()
         context, options = self.context, self.options
-        close_after_fork(Channel(channel, self.listeners))
+        self.board.memory[at] = KEEP_ALIVE  # from here on its end is logged
         if context.app is None:
             context.app = options.load()
-            install_no_op_handlers()
+            handle_signals(ignore_signal, *STOP_SIGNALS, signal.SIGHUP)
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
             gc.collect()
             gc.freeze()
+        worker = Worker(context, self.listeners, at, options.threads, self.lifeline)
+        worker.others = [slot for slot in self.all_slots if slot != at]
+        worker.ask_to_leave = context.on_max_requests = functools.partial(self.leave_worker, worker)
         if options.max_requests:
             import random
 
             context.requests_left = options.max_requests + random.randint(0, options.max_requests_jitter)
-            context.on_max_requests = functools.partial(send_word, channel, b"m")
-        worker = Worker(context, self.listeners, at, options.threads)
-        worker.others = [slot for slot in self.all_slots if slot != at]
-        close_after_fork(worker)
-        worker.loop.watch(channel.fileno(), functools.partial(self.on_server, worker, channel))
-        self.board.memory[at] = KEEP_ALIVE  # from here on its end is logged
+        if worker.pool and self.limits.timeout_s:
+            worker.pool.check_timeouts()
         worker.publish_load()
-        send_word(channel, b"r")
+        self.set_phase(worker, READY)
+        worker.loop.watch(self.lifeline, worker.on_lifeline)
         worker.acceptor.resume()
         worker.loop.run()
 
-    def on_server(self, worker: Worker, channel: socket.socket) -> None:
-        """Do what the Server says, in a worker; retire where it is dead."""
-        word = receive_word(channel)
-        if word == b"":
-            worker.loop.forget(channel.fileno())
-            # No process is left that would end what is under way.
-            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
-        if word == b"t":
-            worker.abandon_overdue()
-        elif word == b"d" or self.context.flags[DRAINING]:
-            worker.drain()
-        elif word is not None:
-            worker.retire()
+    def set_phase(self, worker: Worker, phase: int) -> None:
+        """Let the Server know how far a worker is."""
+        self.board.memory[worker.at + PHASE] = phase
+        try:
+            os.write(self.loop.waker, b".")
+        except OSError:  # it is dead, or has enough to read
+            pass
 
-    def on_worker(self, record: ChildRecord) -> None:
-        """A worker is ready, or has served --max-requests, or has ended."""
-        assert record.channel
-        word = receive_word(record.channel)
-        if word == b"r":
-            record.ready = self.any_ready = True
-            leaving = next((one for one in self.children.values() if one.leaving and not one.told), None)
-            if leaving and leaving.channel:
-                leaving.told = True
-                send_word(leaving.channel, b"r")
-            if sum(one.ready for one in self.children.values()) >= self.options.workers:
-                self.become_ready()
-        elif word == b"m":
-            record.leaving = True
-        elif word == b"":
-            self.loop.forget(record.channel.fileno())
+    def leave_worker(self, worker: Worker) -> None:
+        """Have this worker replaced, and retire when its successor is ready."""
+        self.set_phase(worker, LEAVING)
+        worker.check_flags()
+
+    def on_wake(self) -> None:
+        """See which workers are ready, and which ask to be replaced."""
+        super().on_wake()
+        for record in self.children.values():
+            phase = self.board.memory[record.at + PHASE]
+            if phase and not record.ready:
+                record.ready = self.any_ready = True
+                for leaving in [one for one in self.children.values() if one.leaving]:
+                    if not self.board.memory[leaving.at + RETIRE]:
+                        self.board.memory[leaving.at + RETIRE] = 1
+                        break
+            record.leaving = phase == LEAVING
+        if not self.ready and sum(one.ready for one in self.children.values()) >= self.options.workers:
+            self.ready = True
+            send_word(self.channel, b"r")
         self.spawn_missing()
 
     def on_child_exit(self, record: ChildRecord, status: int) -> None:
-        """Replace a worker that has ended; end where none could start."""
-        assert record.channel
-        self.loop.forget(record.channel.fileno())
-        record.channel.close()
-        if self.retiring or self.draining:
-            return
-        if not self.any_ready:
+        """Replace a worker that has ended; end where the first one could not start."""
+        if not self.any_ready and not self.ending:
             self.status = os.WEXITSTATUS(status) if os.WIFEXITED(status) and status else 1
             self.abort()
-        elif not record.told:
-            self.next_spawn_at = self.backoff.after(f"worker {record.pid}", record.started_at, record.ready)
-        self.spawn_missing()
-
-    def end_overdue(self, record: ChildRecord) -> None:
-        """End a call that exceeds --timeout: a thread cannot be ended without its process, so the worker is
-        replaced, and its other connections end in peace."""
-        if self.options.threads == 1 or not record.channel:
-            self.kill(record)
-            return
-        record.leaving = True
-        send_word(record.channel, b"t")
-        kill = functools.partial(lambda: record.pid in self.children and self.kill(record))
-        self.loop.call_at(f"kill {record.pid}", time.monotonic() + self.limits.graceful_timeout_s, kill)
-        self.spawn_missing()
+        elif not record.leaving and not self.ending:
+            delay_s = self.backoff.after(f"worker {record.pid}", record.started_at, record.ready)
+            if delay_s:
+                self.loop.call_later("spawn", delay_s, self.spawn_missing)
 
     def stop_accepting(self) -> None:
-        """Have the workers retire or drain; one that is not ready has nothing to finish."""
+        """Have the workers drain or retire; one that is not ready has nothing to finish."""
+        if self.lifeline_writer >= 0:
+            self.close_lifeline()
         for record in self.children.values():
-            if record.channel:
-                send_word(record.channel, b"d" if self.draining else b"r")
             if not record.ready:
                 self.kill(record)
         for listener in self.listeners:
-            listener.sock.close()
+            listener.close()
 
 
 # ---- supervisor: keeps a Server, and its own pid, across restarts -----------------------------
@@ -3135,24 +3056,11 @@ class PreforkServer(Server):
 #
 #     Server 2 fails to start    Server 1 was not told anything, and goes on
 #     a ready Server dies        another one is forked, after a backoff; its children finish their requests
+#     Server 1's source changes  "h" to the Supervisor (--reload)
 #     Supervisor gets TERM       "d" drain to all Servers; a second TERM: "a" abort, and KILL a second later
 #     Supervisor dies            its end of the channels ends with it: all Servers drain
 #
-# Only the Supervisor acts on TERM, INT and HUP: a terminal and a service manager signal every process.
-
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-SIGNAL_NAMES = {number.value: number.name for number in signal.Signals}
-
-
-def ignore_signal(signum: int, frame: Optional[FrameType]) -> None:
-    """Do nothing. In contrast to SIG_IGN, a program that is started gets the default again."""
-
-
-def install_no_op_handlers() -> None:
-    """Leave stop signals and HUP to the Supervisor, also where the application has set its own handlers."""
-    for signum in (*STOP_SIGNALS, signal.SIGHUP):
-        signal.signal(signum, ignore_signal)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+# Only the Supervisor acts on TERM, INT and HUP: terminals and service managers signal every process.
 
 
 def send_word(channel: socket.socket, word: bytes) -> None:
@@ -3173,76 +3081,6 @@ def receive_word(channel: socket.socket) -> Optional[bytes]:
         return b""
 
 
-class Channel:
-    """What a process has open before its Worker or Server exists."""
-
-    def __init__(self, sock: socket.socket, listeners: List[Listener]) -> None:
-        self.sock = sock
-        self.listeners = listeners
-
-    def close_after_fork(self) -> None:
-        """Close it."""
-        self.sock.close()
-        for listener in self.listeners:
-            listener.sock.close()
-
-
-_open_here: Any = None  # a WeakSet of what is open in this process
-_own_fork = False
-
-
-def fork() -> int:
-    """Fork a process of the server's: return 0 in it, else its pid. Raises OSError where the system refuses."""
-    global _own_fork, _open_here
-    _own_fork = True
-    try:
-        pid = os.fork()
-    finally:
-        _own_fork = False
-    if not pid:
-        atexit._clear()  # they belong to the process that registered them
-        if _open_here is not None:
-            _open_here.clear()
-    return pid
-
-
-def close_after_fork(owner: Any) -> None:
-    """Have owner.close_after_fork() called in each process that the application forks from this one."""
-    global _open_here
-    if _open_here is None:
-        import weakref
-
-        _open_here = weakref.WeakSet()
-        os.register_at_fork(after_in_child=after_application_fork)
-    _open_here.add(owner)
-
-
-def after_application_fork() -> None:
-    """Leave a process that the application has forked nothing of the server: no descriptor, no handler."""
-    if _own_fork:
-        return
-    for owner in list(_open_here):
-        owner.close_after_fork()
-    _open_here.clear()
-    if signal.getsignal(signal.SIGTERM) in (ignore_signal, *(one.on_signal for one in _supervisors)):
-        signal.set_wakeup_fd(-1)
-        faulthandler.unregister(signal.SIGUSR1)
-        for signum in (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD):
-            signal.signal(signum, signal.SIG_DFL)
-
-
-def run_exit_functions(timeout_s: float) -> None:
-    """Run what was registered with atexit in this process, and wait for its threads, but not for longer than
-    `timeout_s`: then the process ends."""
-    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
-    signal.setitimer(signal.ITIMER_REAL, max(0.1, timeout_s))
-    atexit._run_exitfuncs()
-    threading = sys.modules.get("threading")
-    if threading:
-        threading._shutdown()
-    signal.setitimer(signal.ITIMER_REAL, 0)
-
-
 def notify(*lines: str) -> None:
     """Tell the service manager, where there is one (sd_notify(3))."""
     path = os.environ.get("NOTIFY_SOCKET", "")
@@ -3255,26 +3093,17 @@ def notify(*lines: str) -> None:
 
 
 def print_ready(options: Any, listeners: List[Listener]) -> None:
-    """Print the ready line, and on a terminal how to go on; tell the service manager."""
+    """Print the ready line, and on a terminal how to go on."""
     where = ", ".join(dict.fromkeys(listener.where for listener in listeners))
+    scheme = "https" if options.certfile else "http"
     try:
-        print(f"Serving HTTP{'S' if options.certfile else ''} on {where} ...", flush=True)
+        print(f"Serving {scheme.upper()} on {where} ...", flush=True)
         if os.isatty(1) and not listeners[0].unix:
-            scheme, port = "https" if options.certfile else "http", listeners[0].environ["SERVER_PORT"]
-            print(f"Open {scheme}://localhost:{port}/ in a browser; Ctrl-C stops the server.", flush=True)
+            url = f"{scheme}://localhost:{listeners[0].environ['SERVER_PORT']}/"
+            print(f"Open {url} in a browser; Ctrl-C stops the server.", flush=True)
     except (OSError, ValueError):  # a closed pipe or terminal
         pass
     notify("READY=1")
-
-
-class ServerRecord:
-    """What the Supervisor knows of a Server."""
-
-    def __init__(self, pid: int, channel: socket.socket) -> None:
-        self.pid = pid
-        self.channel = channel
-        self.started_at = time.monotonic()
-        self.ready = self.retiring = self.given_up = False
 
 
 class Supervisor:
@@ -3284,97 +3113,54 @@ class Supervisor:
         self.options = options
         self.limits = options.limits
         self.listeners = listeners
-        self.loop = Loop()
-        self.servers: Dict[int, ServerRecord] = {}
+        self.loop = Loop(self.on_wake)
+        self.servers: Dict[int, ChildRecord] = {}
         self.backoff = Backoff()
-        self.stops = 0
-        self.interrupted = False  # by INT, not TERM
-        self.reload_requested = self.dump_requested = False
-        self.was_ready = self.stopping = False
+        self.signals: List[int] = []
+        self.reload_requested = self.was_ready = self.stopping = False
         self.status = 0
-        self.reader, self.writer = wake_up_pipe()
 
     def run(self) -> int:
         """Serve until told to stop, or until the first Server fails to start; return the exit status."""
-        _supervisors.append(self)
-        wakeup_before = signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
-        signals = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
-        before = {signum: signal.signal(signum, self.on_signal) for signum in signals}
-        close_after_fork(self)
-        self.loop.watch(self.reader, self.on_wake)
-        try:
-            self.spawn()
-            self.loop.run()
-        finally:
-            for listener in self.listeners:
-                listener.remove_file()
-            signal.set_wakeup_fd(wakeup_before)
-            for signum, handler in before.items():
-                signal.signal(signum, handler)
-            self.close_after_fork()
-            _supervisors.remove(self)
+        signums = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
+        self.loop.call_later("spawn", 0.0, self.spawn)
+        run_with_signals(self.loop, lambda signum, _: self.signals.append(signum), *signums)
         return self.status
-
-    def close_after_fork(self) -> None:
-        """Close everything."""
-        for server in self.servers.values():
-            server.channel.close()
-        for listener in self.listeners:
-            listener.sock.close()
-        self.loop.close()
-        os.close(self.reader)
-        os.close(self.writer)
 
     # Servers: spawned, ready, dead.
 
     def spawn(self) -> None:
-        """Fork a Server, for the start, for HUP, or in place of a dead one."""
+        """Fork a Server: at the start, on HUP, or in place of a dead one."""
         ours, theirs = socket.socketpair()
+        _own_descriptors.add(ours.fileno())
         try:
-            pid = fork()
+            pid = fork(*(listener.sock.fileno() for listener in self.listeners))
         except OSError as error:
-            ours.close()
             log("warning", f"fork: {error.strerror}: see ulimit -u, and the limits of the system")
-            self.loop.call_at("spawn", time.monotonic() + self.limits.retry_delay_s, self.spawn)
+            self.close_channel(ours)
+            theirs.close()
+            self.loop.call_later("spawn", self.limits.retry_delay_s, self.spawn)
             return
-        finally:
-            if sys.exc_info()[0] or pid:
-                theirs.close()
         if not pid:
-            self.be_server(ours, theirs)
-        server = self.servers[pid] = ServerRecord(pid, ours)
+            _own_descriptors.add(theirs.fileno())
+            end_process(functools.partial(run_server, self.options, self.listeners, theirs))
+        theirs.close()
+        server = self.servers[pid] = ChildRecord(pid, channel=ours)
         self.loop.watch(ours.fileno(), functools.partial(self.on_server, server))
 
-    def be_server(self, ours: socket.socket, channel: socket.socket) -> NoReturn:
-        """Be a Server, and end."""
-        status = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            for descriptor in (self.reader, self.writer):
-                os.close(descriptor)
-            for sock in (ours, *(server.channel for server in self.servers.values())):
-                sock.close()  # else the Supervisor's end would not be the end of these
-            self.loop.close()
-            status = run_server(self.options, self.listeners, channel)
-        except ConfigError as error:
-            status = 2
-            print_error(error)
-        except BaseException as error:
-            sys.excepthook(type(error), error, error.__traceback__)
-        finally:
-            try:
-                flush_streams()
-            finally:
-                os._exit(status)
+    def close_channel(self, channel: socket.socket) -> None:
+        """Close the channel to a Server."""
+        self.loop.forget(channel.fileno())
+        _own_descriptors.discard(channel.fileno())
+        channel.close()
 
-    def on_server(self, server: ServerRecord) -> None:
+    def on_server(self, server: ChildRecord) -> None:
         """A Server is ready, or its source has changed, or it is dead."""
         word = receive_word(server.channel)
         if word == b"":
             self.loop.forget(server.channel.fileno())
         elif word == b"h":
             self.reload_requested = True
-            self.reload()
         elif word == b"r" and not self.stopping:
             server.ready = True
             if self.was_ready:
@@ -3382,146 +3168,114 @@ class Supervisor:
             else:
                 self.was_ready = True
                 print_ready(self.options, self.listeners)
-            self.retire_others(server)
-            self.reload()
-
-    def retire_others(self, current: ServerRecord) -> None:
-        """Leave the listeners to one Server. Of the others one may retire at its ease; older ones have the
-        graceful timeout."""
-        for server in self.servers.values():
-            if server.retiring:
-                send_word(server.channel, b"d")
-            elif server.ready and server is not current:
-                server.retiring = True
-                send_word(server.channel, b"r")
+            # One Server may retire at its ease; those that retire already have the graceful timeout.
+            for other in self.servers.values():
+                if other.leaving:
+                    send_word(other.channel, b"d")
+                elif other.ready and other is not server:
+                    other.leaving = True
+                    send_word(other.channel, b"r")
+        self.reload()
 
     def reload(self) -> None:
-        """Have another Server started, if that was asked for, as soon as none is starting."""
-        starting = next((server for server in self.servers.values() if not server.ready), None)
+        """Start another Server, if that was asked for, as soon as none is starting."""
         if not self.reload_requested or self.stopping:
             return
-        if starting:
-            overdue_at = starting.started_at + self.limits.graceful_timeout_s
-            if time.monotonic() >= overdue_at:
-                starting.given_up = True
-                os.kill(starting.pid, signal.SIGKILL)
-            else:
-                self.loop.call_at("reload", overdue_at, self.reload)
-            return
+        for server in self.servers.values():
+            if not server.ready:
+                left_s = server.started_at + self.limits.graceful_timeout_s - time.monotonic()
+                if left_s > 0:
+                    self.loop.call_later("reload", left_s, self.reload)
+                elif not server.killed:
+                    server.killed = True
+                    send_word(server.channel, b"a")
+                    self.loop.call_later("kill", 1.0, functools.partial(self.kill, server.pid))
+                return
         self.reload_requested = False
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         self.spawn()
 
-    def on_exit(self, server: ServerRecord, status: int) -> None:
+    def on_exit(self, server: ChildRecord, status: int) -> None:
         """Go on without a Server."""
-        self.loop.forget(server.channel.fileno())
-        server.channel.close()
+        self.close_channel(server.channel)
         if self.stopping:
             return
-        if not self.was_ready and not server.given_up:  # it has shown why
+        if not self.was_ready and not server.killed:  # it has shown why
             self.status = (os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1) or 1
             self.loop.running = False
             return
-        if not server.ready and not server.given_up:
+        if not server.ready and not server.killed:
             log("error", f"the new Server {describe_exit(status)} before it was ready: the previous one goes on")
             notify("READY=1")
-        elif not server.retiring and not server.given_up:
+        elif not server.leaving and not server.killed:
             log("error", f"Server {server.pid} {describe_exit(status)}")
         self.reload()
-        if all(other.retiring for other in self.servers.values()):
-            when = self.backoff.after(f"Server {server.pid}", server.started_at, server.ready)
-            self.loop.call_at("spawn", when, self.spawn)
+        if all(other.leaving for other in self.servers.values()):
+            delay_s = self.backoff.after(f"Server {server.pid}", server.started_at, server.ready)
+            self.loop.call_later("spawn", delay_s, self.spawn)
 
     # Signals.
 
-    def on_signal(self, signum: int, frame: Optional[FrameType]) -> None:
-        """Note a signal: only what is noted counts, whatever else wakes the loop."""
-        if signum in STOP_SIGNALS:
-            self.stops += 1
-            self.interrupted = self.interrupted or signum == signal.SIGINT
-        elif signum == signal.SIGHUP:
-            self.reload_requested = True
-        elif signum == signal.SIGUSR1:
-            self.dump_requested = True
-
     def on_wake(self) -> None:
-        """Act on the signals that have arrived."""
-        read_wake_ups(self.reader)
+        """Act on the signals that have arrived: what the handler noted counts, not what is in the pipe."""
         self.reap()
-        if self.dump_requested:
-            self.dump_requested = False
+        stops = sum(signum in STOP_SIGNALS for signum in self.signals)
+        if signal.SIGUSR1 in self.signals:
             for pid in self.servers:
                 os.kill(pid, signal.SIGUSR1)
-        if self.stops:
+        self.reload_requested = self.reload_requested or signal.SIGHUP in self.signals
+        self.signals[:] = [signum for signum in self.signals if signum in STOP_SIGNALS]
+        if stops and not self.stopping:
             self.stop()
-        if self.stops > 1:
-            self.abort()
+        if stops > 1:
+            self.remove_files()
+            for server in self.servers.values():
+                send_word(server.channel, b"a")
+            self.loop.timers.setdefault("kill now", (time.monotonic() + 1, self.kill_all))
         self.reload()
 
     def reap(self) -> None:
         """Reap Servers that have ended; as PID 1, which inherits orphans, every process. A program that calls
         serve() reaps its other children itself."""
-        for pid in [-1] if os.getpid() == 1 else list(self.servers):
-            try:
-                ended, status = os.waitpid(pid, os.WNOHANG)
-                while ended:
-                    server = self.servers.pop(ended, None)
-                    if server:
-                        self.on_exit(server, status)
-                    ended, status = os.waitpid(pid, os.WNOHANG)
-            except ChildProcessError:
-                pass
+        for wanted in [-1] if os.getpid() == 1 else list(self.servers):
+            for pid, status in reap(wanted):
+                server = self.servers.pop(pid, None)
+                if server:
+                    self.on_exit(server, status)
         if self.stopping and not self.servers:
             self.loop.running = os.getpid() == 1 and has_children()
 
     def stop(self) -> None:
         """Have all Servers drain; one that is still starting is given up."""
-        if self.stopping:
-            return
         self.stopping = True
         notify("STOPPING=1")
         self.loop.timers.clear()
-        self.status = 130 if self.interrupted and not self.was_ready else 0
+        self.status = 130 if signal.SIGINT in self.signals and not self.was_ready else 0
         for server in self.servers.values():
             send_word(server.channel, b"d")
             if not server.ready:
                 os.kill(server.pid, signal.SIGTERM)
-        now, delay_s = time.monotonic(), self.limits.drain_delay_s
-        self.loop.call_at("files", now + delay_s, self.remove_files)
-        self.loop.call_at("kill", now + delay_s + self.limits.graceful_timeout_s + 2, self.kill_all)
+        self.loop.call_later("files", self.limits.drain_delay_s, self.remove_files)
+        self.loop.call_later("kill", self.limits.drain_delay_s + self.limits.graceful_timeout_s + 2, self.kill_all)
         self.reap()
-
-    def abort(self) -> None:
-        """Have all Servers kill their children and end."""
-        self.remove_files()
-        for server in self.servers.values():
-            send_word(server.channel, b"a")
-        self.loop.timers.setdefault("abort", (time.monotonic() + 1, self.kill_all))
 
     def remove_files(self) -> None:
         """Remove the socket files, and leave the listeners to the Servers."""
         for listener in self.listeners:
             listener.remove_file()
-            listener.sock.close()
+            listener.close()
 
     def kill_all(self) -> None:
-        """End what does not end by itself."""
+        """End what does not end by itself; as PID 1, whatever is left ends with it."""
         for pid in self.servers:
-            os.kill(pid, signal.SIGKILL)
-        if not self.servers:  # as PID 1: whatever is left ends with it
+            self.kill(pid)
+        if not self.servers:
             self.loop.running = False
 
-
-_supervisors: List[Supervisor] = []
-
-
-def has_children() -> bool:
-    """Return whether this process has any child left."""
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        return True
-    except ChildProcessError:
-        return False
+    def kill(self, pid: int) -> None:
+        """Kill a Server, if it is still there."""
+        if pid in self.servers:
+            os.kill(pid, signal.SIGKILL)
 
 
 def run_server(options: Any, listeners: List[Listener], channel: socket.socket) -> int:
@@ -3531,17 +3285,14 @@ def run_server(options: Any, listeners: List[Listener], channel: socket.socket) 
 
     for signum in (signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM):
         signal.signal(signum, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, ignore_signal)
-    signal.signal(signal.SIGHUP, ignore_signal)
+    handle_signals(ignore_signal, signal.SIGINT, signal.SIGHUP)
     faulthandler.register(signal.SIGUSR1, file=2)
-    # An import that hangs reads no message: until it is done, the kernel ends this process at the first one,
-    # and at the Supervisor's death (SIGIO; where that is ignored by default, the handler does).
-    signal.signal(signal.SIGIO, lambda *_: os._exit(1))
+    # An import that hangs reads no message: until it is done, the first one, or the Supervisor's death, ends
+    # this process by SIGIO (its default on Linux).
+    signal.signal(signal.SIGIO, signal.SIG_DFL if hasattr(fcntl, "F_SETSIG") else lambda *_: os._exit(1))
     fcntl.fcntl(channel, fcntl.F_SETOWN, os.getpid())
     flags = fcntl.fcntl(channel, fcntl.F_GETFL)
     fcntl.fcntl(channel, fcntl.F_SETFL, flags | os.O_ASYNC)
-    before = Channel(channel, listeners)
-    close_after_fork(before)
     enter_folder(options)
     context = make_context(options)
     if options.preload or not options.workers:
@@ -3549,89 +3300,63 @@ def run_server(options: Any, listeners: List[Listener], channel: socket.socket) 
         warn_of_threads()
     fcntl.fcntl(channel, fcntl.F_SETFL, flags)
     signal.signal(signal.SIGIO, signal.SIG_DFL)
-    install_no_op_handlers()
+    handle_signals(ignore_signal, *STOP_SIGNALS, signal.SIGHUP)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     faulthandler.unregister(signal.SIGUSR1)
-    _open_here.clear()
     server = (PreforkServer if options.workers else ForkServer)(context, listeners, options, channel)
     status = server.run()
     run_exit_functions(options.limits.graceful_timeout_s)
     return status
 
 
-class Alone:
-    """A Worker that is the whole server, for --no-fork."""
+def run_alone(options: Any, listeners: List[Listener]) -> int:
+    """Serve in this process, for --no-fork; return the exit status. Raises as run_server() does."""
+    limits, context, stops = options.limits, make_context(options), []
+    context.app = options.load()
+    worker = Worker(context, listeners, Scoreboard.SLOT_BYTES)
 
-    def __init__(self, options: Any, listeners: List[Listener]) -> None:
-        self.options = options
-        self.listeners = listeners
-        context = make_context(options)
-        context.app = options.load()
-        self.worker = Worker(context, listeners, Scoreboard.SLOT_BYTES)
-        self.stops = 0
-        self.reader, self.writer = wake_up_pipe()
-
-    def run(self) -> int:
-        """Serve until told to stop; return the exit status."""
-        _supervisors.append(self)  # type: ignore
-        signal.set_wakeup_fd(self.writer, warn_on_full_buffer=False)
-        signals = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1)
-        before = {signum: signal.signal(signum, self.on_signal) for signum in signals}
-        faulthandler.register(signal.SIGUSR1, file=2, chain=True)
-        close_after_fork(self)
-        self.worker.loop.watch(self.reader, self.on_wake)
-        print_ready(self.options, self.listeners)
-        try:
-            self.worker.acceptor.resume()
-            self.worker.loop.run()
-        finally:
-            faulthandler.unregister(signal.SIGUSR1)
-            signal.set_wakeup_fd(-1)
-            for signum, handler in before.items():
-                signal.signal(signum, handler)
-        return 0
-
-    def on_signal(self, signum: int, frame: Optional[FrameType]) -> None:
-        """Note a signal; a second one that stops ends at once, for the loop may be in the application."""
-        if signum in STOP_SIGNALS:
-            self.stops += 1
-            if self.stops > 1:
-                self.abort()
-        elif signum == signal.SIGHUP:
-            log("notice", "HUP restarts nothing with --no-fork")
-        else:
-            state, _, since, text = self.worker.board.read(self.worker.at)
-            doing = f"in the application for {time.monotonic() - since:.1f} s: {text}" if state == IN_APP else "waiting"
-            log("notice", f"has {self.worker.load} connections, and is {doing}")
-
-    def on_wake(self) -> None:
-        """Drain, at the end of the delay, and reap orphans as PID 1."""
-        read_wake_ups(self.reader)
-        while os.getpid() == 1 and has_children() and os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-        if self.stops and "drain" not in self.worker.loop.timers and not self.worker.draining:
-            notify("STOPPING=1")
-            self.worker.context.closing = True
-            self.worker.loop.call_at("drain", time.monotonic() + self.options.limits.drain_delay_s, self.drain)
-
-    def drain(self) -> None:
-        """Finish what is under way."""
-        self.worker.loop.call_at("abort", time.monotonic() + self.options.limits.graceful_timeout_s, self.abort)
-        for listener in self.listeners:
-            listener.remove_file()
-        self.worker.drain()
-
-    def abort(self) -> NoReturn:
-        """End at once."""
-        for listener in self.listeners:
+    def abort() -> NoReturn:
+        for listener in listeners:
             listener.remove_file()
         flush_streams()
         os._exit(0)
 
-    def close_after_fork(self) -> None:
-        """Close everything of the server's, in a process that the application has forked."""
-        self.worker.close_after_fork()
-        os.close(self.reader)
-        os.close(self.writer)
+    def drain() -> None:
+        worker.loop.call_later("abort", limits.graceful_timeout_s, abort)
+        for listener in listeners:
+            listener.remove_file()
+        worker.drain()
+
+    def on_signal(signum: int, frame: Optional[FrameType]) -> None:
+        if signum in STOP_SIGNALS:
+            stops.append(signum)
+            if len(stops) > 1:  # at once, for the loop may be in the application
+                abort()
+        elif signum == signal.SIGHUP:
+            log("notice", "HUP restarts nothing with --no-fork")
+        elif signum == signal.SIGUSR1:
+            state, _, since, text = worker.board.read(worker.at)
+            busy = f"in the application for {time.monotonic() - since:.1f} s: {text}"
+            log("notice", f"has {worker.load} connections, and is {busy if state == IN_APP else 'waiting'}")
+
+    def on_wake() -> None:
+        for _ in reap() if os.getpid() == 1 else ():
+            pass
+        if stops and not context.closing:
+            notify("STOPPING=1")
+            context.closing = True
+            worker.loop.call_later("drain", limits.drain_delay_s, drain)
+
+    worker.loop.on_wake = on_wake
+    orphans = [signal.SIGCHLD] if os.getpid() == 1 else []
+    gc.freeze()
+    worker.acceptor.resume()
+    worker.loop.call_later("ready", 0.0, functools.partial(print_ready, options, listeners))  # signals count by then
+    signums = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, *orphans)
+    run_with_signals(worker.loop, on_signal, *signums, stacks=True)
+    if context.access_log:
+        context.access_log.close()
+    return 0
 
 
 # ---- command line: from arguments to a running server -----------------------------------------
@@ -3859,7 +3584,7 @@ def load_application(options: Any, app: Any) -> Application:
     """Return the application that the options name, or `app`, or the page. Raises ConfigError, and what its
     module raises."""
     try:
-        application: Application = find_application(options.app) if options.app is not None else app or hello
+        application: Application = find_application(options.app) if options.app is not None else hello if app is None else app
     except SystemExit as error:
         raise ConfigError(f"{options.app} ends the program at its import: SystemExit({error.code!r})") from None
     patched = sys.modules.get("gevent.monkey") or sys.modules.get("eventlet.patcher")
@@ -3943,27 +3668,20 @@ def make_context(options: Any) -> ServerContext:
     return context
 
 
-def start(arguments: Optional[Sequence[str]], app: Any = None) -> int:
-    """Do what the command line says, with `app` where it names no application; return the exit status. Raises
-    ConfigError, and with --no-fork and --check-config what the application's module raises."""
-    options = parse_options(arguments, app)
+def start(options: Any) -> int:
+    """Do what the options say; return the exit status. Raises ConfigError, and with --no-fork and
+    --check-config what the application's module raises."""
     listeners: List[Listener] = []
     try:
         for bind in dict.fromkeys(options.bind):
             listeners += listen(bind, options.limits.backlog)
         if options.check_config:
             return check_config(options)
-        if not options.no_fork:
-            return Supervisor(options, listeners).run()
-        alone = Alone(options, listeners)
-        gc.freeze()
-        alone.run()
-        run_exit_functions(options.limits.graceful_timeout_s)
-        return 0
+        return run_alone(options, listeners) if options.no_fork else Supervisor(options, listeners).run()
     finally:
         for listener in listeners:
             listener.remove_file()
-            listener.sock.close()
+            listener.close()
 
 
 def check_config(options: Any) -> int:
@@ -4013,14 +3731,21 @@ def serve(app: Union[str, Application], **options: Any) -> int:
             if one is not None and one is not False:
                 arguments.append(option if one is True else f"{option}={one}")
     open_standard_streams()
-    return start(arguments, None if isinstance(app, str) else app)
+    before = signal.set_wakeup_fd(-1)  # raises in a thread
+    try:
+        return start(parse_options(arguments, None if isinstance(app, str) else app))
+    finally:
+        signal.set_wakeup_fd(before)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """The program: return its exit status."""
     open_standard_streams()
     try:
-        return start(arguments)
+        options = parse_options(arguments, None)
+        status = start(options)
+        run_exit_functions(options.limits.graceful_timeout_s)
+        return status
     except ConfigError as error:
         print_error(error)
         return 1 if "--check-config" in (sys.argv if arguments is None else arguments) else 2

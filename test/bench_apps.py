@@ -63,6 +63,10 @@ def flask(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     return flask_app()(environ, start_response)
 
 
+if os.environ.get("BENCH_APP") == "flask":
+    flask_app()  # before a server forks, for its children share it
+
+
 def is_right(app: str, answer: bytes) -> bool:
     """Return whether `answer` is the body that the application sends."""
     if app == "flask":

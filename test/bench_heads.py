@@ -1,4 +1,4 @@
-"""Heads as browsers send them, of 1 kB and each another, and what reading one costs.
+"""Heads as browsers send them, of 1 kB, with another path and cookie each time, and what reading one costs.
 
     python bench_heads.py webserver|h11     prints the microseconds of CPU that a head takes in this process
 """
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, List
 
-HEAD = """GET /articles/2024/05/a-page?tag=python&page=3 HTTP/1.1\r
+HEAD = """GET /articles/2024/05/page-@?tag=python&page=3 HTTP/1.1\r
 Host: www.example.org\r
 Connection: keep-alive\r
 Cache-Control: max-age=0\r

@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -28,14 +29,15 @@ HOST = f"127.{64 + os.getpid() % 64}.{os.getpid() // 64 % 256}.1" if sys.platfor
 COMMANDS = {
     "webserver": "{python} {root}/webserver.py --bind {host}:{port} {options} --app bench_apps:{app}",
     "yardstick": "{python} {test}/bench_yardstick.py loop {ending} {host} {port}",
-    "fork yardstick": "{python} {test}/bench_yardstick.py fork {ending} {host} {port}",
+    "fork yardstick": "{python} {test}/bench_yardstick.py fork {ending} {host} {port} {options}",
+    "wsgiref": "{python} {test}/bench_wsgiref.py {app} {host} {port}",
     "bjoern": "{python} {test}/bench_apps.py {app} {host} {port} {workers}",
     "granian": "{python} -m granian --host {host} --port {port} --interface wsgi --workers {workers} --http 1"
     " --no-ws --blocking-threads 1 --backlog 2048 --log-level error {options} bench_apps:{app}",
     "gunicorn sync": "{python} -m gunicorn --bind {host}:{port} --workers {workers} --no-control-socket"
     " --log-level error bench_apps:{app}",
     "gunicorn gthread": "{python} -m gunicorn --bind {host}:{port} --workers {workers} --no-control-socket"
-    " --log-level error --worker-class gthread --threads 4 --keep-alive 60 bench_apps:{app}",
+    " --log-level error --worker-class gthread --threads 4 --keep-alive 60 {options} bench_apps:{app}",
     "uwsgi": "{venv}/bin/uwsgi {options} {host}:{port} --virtualenv {venv} --pythonpath {test} --module"
     " bench_apps:{app} --master --processes {workers} --need-app --disable-logging --die-on-term --listen 1024",
     "waitress": "{python} -m waitress --listen={host}:{port} --threads=4 bench_apps:{app}",  # one process
@@ -43,7 +45,8 @@ COMMANDS = {
     "nginx": "nginx -p {temp} -e stderr -c {temp}/nginx-{port}.conf",
 }
 OURS = "webserver"
-COMMANDS["none idle"] = COMMANDS[OURS]
+SELVES = (OURS, "none idle", "one worker")  # ours, in other circumstances
+COMMANDS.update(dict.fromkeys(SELVES, COMMANDS[OURS]))
 PEERS = ("granian", "bjoern", "uwsgi", "gunicorn gthread", "gunicorn sync", "waitress", "cheroot")
 HINTS = {
     "bjoern": "it needs a C compiler, Python's and libev's headers: Debian's package libev-dev, Homebrew's libev",
@@ -139,29 +142,67 @@ def seconds(text: str) -> float:
     return total + int(days or 0) * 86400
 
 
-def cpu_times() -> Dict[int, Tuple[int, float]]:
-    """Return the parent of each process, and the seconds that it and its reaped children took; where there is no
-    /proc, those of the living alone."""
+class Process(NamedTuple):
+    """What a process took so far."""
+
+    parent: int
+    cpu_s: float  # and that of its reaped children
+    child_faults: int  # the page faults of its reaped children
+
+
+def processes() -> Dict[int, Process]:
+    """Return all processes; where there is no /proc, without what belongs to the reaped."""
     found = {}
     if not os.path.exists("/proc/self/stat"):
         for line in run(*"ps -A -o pid=,ppid=,time=".split())[1].splitlines():
             pid, parent, taken = line.split()
-            found[int(pid)] = int(parent), seconds(taken)
+            found[int(pid)] = Process(int(parent), seconds(taken), 0)
         return found
     tick = os.sysconf("SC_CLK_TCK")
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):  # it has ended
-            fields = Path("/proc", name, "stat").read_text().rpartition(")")[2].split()
-            found[int(name)] = int(fields[1]), sum(map(int, fields[11:15])) / tick
+            fields = list(map(int, Path("/proc", name, "stat").read_text().rpartition(")")[2].split()[1:]))
+            found[int(name)] = Process(fields[0], sum(fields[10:14]) / tick, fields[7])
     return found
 
 
-def tree(root: int, times: Dict[int, Tuple[int, float]]) -> List[int]:
+def tree(root: int, found: Dict[int, Process]) -> List[int]:
     """Return a process and all that descend from it."""
-    pids = [root] if root in times else []
+    pids = [root] if root in found else []
     for pid in pids:
-        pids += [child for child, (parent, _) in times.items() if parent == pid]
+        pids += [child for child, process in found.items() if process.parent == pid]
     return pids
+
+
+def start_cpu_ms(place: Place) -> Tuple[float, float]:
+    """Return the CPU that the server takes from its start to its ready line beyond what Python takes to do nothing,
+    and the latter. Raises Failed."""
+    idle = subprocess.Popen([place.python, "-c", "pass"], env=place.environ)
+    usage = os.wait4(idle.pid, 0)[2]
+    idle.returncode = 0  # it is reaped
+    command = [place.python, str(ROOT / "webserver.py"), "--bind", f"{HOST}:0"]
+    with subprocess.Popen(command, env=place.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as server:
+        assert server.stdout
+        line = server.stdout.readline()
+        try:  # in nanoseconds, where stat counts hundredths of a second
+            pids = tree(server.pid, processes())
+            taken = sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in pids)
+        except OSError as error:
+            raise Failed(f"its CPU is not known: {error}") from None
+        finally:
+            server.terminate()
+    if b"Serving" not in line:
+        raise Failed(f"it says {line!r}")
+    nothing = (usage.ru_utime + usage.ru_stime) * 1e3
+    return taken / 1e6 - nothing, nothing
+
+
+def private_kb(pid: int) -> int:
+    """Return the private memory of a process, shared after a fork or not; 0 where there is no /proc."""
+    with contextlib.suppress(OSError):
+        match = re.search(r"(?m)^RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+        return int(match[1]) if match else 0
+    return 0
 
 
 def memory_of(pid: int) -> int:
@@ -188,8 +229,11 @@ class Place(NamedTuple):
 class Server:
     """A server that runs, in a process group of its own, and has given the right answer."""
 
-    def __init__(self, place: Place, kind: str, app: str, workers: int, close: bool, options: str) -> None:
+    def __init__(
+        self, place: Place, kind: str, app: str, workers: int, close: bool, options: str, tls: bool = False
+    ) -> None:
         """Start it. Raises Failed."""
+        self.tls = tls
         with socket.create_server((HOST, 0)) as free:
             self.port: int = free.getsockname()[1]
         values = {"python": place.python, "root": ROOT, "test": TEST, "venv": VENV, "temp": place.folder}
@@ -203,7 +247,7 @@ class Server:
         log = Path(place.folder, f"log-{self.port}")
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                command, cwd=place.folder, env=place.environ, start_new_session=True,
+                command, cwd=place.folder, env={**place.environ, "BENCH_APP": app}, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             )  # fmt: skip
         try:
@@ -233,6 +277,9 @@ class Server:
         body = b"x" * bench_apps.BODY_BYTES if app == "body" else None
         while True:
             client = http.client.HTTPConnection(HOST, self.port, timeout=10)
+            if self.tls:
+                anyone = ssl._create_unverified_context()
+                client = http.client.HTTPSConnection(HOST, self.port, timeout=10, context=anyone)
             try:
                 client.request("POST" if body else "GET", "/", body, {"Connection": "close"} if close else {})
                 answer = client.getresponse()
@@ -246,14 +293,19 @@ class Server:
             finally:
                 client.close()
 
-    def cpu_s(self) -> float:
-        """Return the seconds that all its processes took so far."""
-        times = cpu_times()
-        return sum(times[pid][1] for pid in tree(self.process.pid, times))
+    def taken(self) -> Tuple[float, int]:
+        """Return the seconds of CPU that all its processes took so far, and the page faults of those that are reaped."""
+        found = processes()
+        own = [found[pid] for pid in tree(self.process.pid, found)]
+        return sum(process.cpu_s for process in own), sum(process.child_faults for process in own)
+
+    def private_kb(self) -> int:
+        """Return the private memory of its largest process."""
+        return max(map(private_kb, tree(self.process.pid, processes())))
 
     def memory(self) -> int:
         """Return the bytes of memory of all its processes."""
-        return sum(map(memory_of, tree(self.process.pid, cpu_times())))
+        return sum(map(memory_of, tree(self.process.pid, processes())))
 
     def close(self) -> None:
         """End the processes of its group: first asked, then without asking."""

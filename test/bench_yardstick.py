@@ -1,8 +1,8 @@
 """What Python costs at least: answer whatever arrives with the same bytes, and read none of it.
 
-    python bench_yardstick.py loop|fork keep|close HOST PORT     one process for all connections, or one for each
+    python bench_yardstick.py loop|fork keep|close HOST PORT [KB]     one process for all connections, or one for each
 
-It imports little, for a fork costs what the process holds.
+It imports little, for a fork costs what the process holds; with KB it holds so much private memory, in small objects.
 """
 
 from __future__ import annotations
@@ -66,13 +66,21 @@ def serve_by_forks(listener: socket.socket, close: bool, reply: bytes) -> NoRetu
             children -= 1
 
 
-def yardstick(how: str, ending: str, host: str, port: int) -> NoReturn:
+def private_kb() -> int:
+    """Return the private memory of this process, of which every fork has to copy the page table."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon:"))
+
+
+def yardstick(how: str, ending: str, host: str, port: int, kb: int) -> NoReturn:
     """Serve as the yardstick does."""
-    close = ending == "close"
+    close, ballast = ending == "close", []
+    while kb and private_kb() < kb:
+        ballast += [bytes(200) for _ in range(1000)]
     with socket.create_server((host, port), backlog=2048) as listener:
         serve = serve_by_forks if how == "fork" else serve_by_loop
         serve(listener, close, REPLY + (b"Connection: close\r\n" if close else b"") + b"\r\nHello, World!\n")
 
 
 if __name__ == "__main__":
-    yardstick(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    yardstick(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int([*sys.argv, "0"][5]))

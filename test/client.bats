@@ -24,7 +24,7 @@ is_gone() {
     [[ $output == "120 answered, 0 refused, 0 reset, 0 timed out, 0 malformed, 0 cut short, 0 failed in "*" s" ]]
 }
 
-@test "opens 1024 connections for each client when not told otherwise" {
+@test "opens 1024 connections per process by default" {
     start_fake --answer "$ok"
     client --max-clients 1 "$url"
     [ "$status" -eq 0 ]
@@ -62,7 +62,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")' "$CLIENT" --max-conns 2 "$url"
 }
 
 # RFC 9112 6.3, 7.1; RFC 9110 15.2
-@test "reads answers to their end, however that is marked" {
+@test "reads responses to their end, however that is marked" {
     start_fake --answer "$ok" --answer $'HTTP/1.0 200 OK\r\n\r\nuntil close' --answer $'HTTP/1.1 200 \r\n\r\n' \
         --answer $'HTTP/1.1 200 OK\r\ntransfer-encoding: x, Chunked\r\n\r\nA;x=y\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n' \
         --answer $'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\n'"$ok"
@@ -71,7 +71,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")' "$CLIENT" --max-conns 2 "$url"
     [ "${#lines[@]}" -eq 1 ]
 }
 
-@test "needs no more than the answer, of a server that does not close" {
+@test "waits for no end of the connection where the response has one" {
     start_fake --then hold --answer "$ok" --answer $'HTTP/1.1 204 No Content\r\n\r\n' \
         --answer $'HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n' \
         --answer $'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n'
@@ -79,7 +79,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")' "$CLIENT" --max-conns 2 "$url"
     [[ $output == "4 answered,"* ]]
 }
 
-@test "takes any status for an answer, and shows how many came of each" {
+@test "counts any status as answered, and shows how many came of each" {
     start_fake --answer "$ok" --answer $'HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n'
     client --max-conns 4 "$url"
     [ "$status" -eq 0 ]
@@ -87,34 +87,34 @@ runpy.run_path(sys.argv[0], run_name="__main__")' "$CLIENT" --max-conns 2 "$url"
     [ "${lines[1]}${lines[2]}" = "     2 answered: 200     2 answered: 503" ]
 }
 
-@test "counts who is refused" {
+@test "counts refused connections" {
     client --max-conns 3 http://127.0.0.1:1/
     [ "$status" -eq 1 ]
     [[ $output == "0 answered, 3 refused, 0 reset,"* ]]
 }
 
-@test "counts who is reset" {
+@test "counts reset connections" {
     start_fake --then reset
     client --max-conns 3 "$url"
     [ "$status" -eq 1 ]
     [[ $output == "0 answered, 0 refused, 3 reset,"* ]]
 }
 
-@test "counts who gets no answer in time" {
+@test "counts requests that time out" {
     start_fake --answer "$ok" --answer $'HTTP/1.1 200 OK\r\nContent-' --then hold
     client --max-conns 4 --timeout 2 "$url"
     [ "$status" -eq 1 ]
     [[ $output == "2 answered, 0 refused, 0 reset, 2 timed out, 0 malformed,"* ]]
 }
 
-@test "counts answers that are cut short, and says where" {
+@test "counts responses that are cut short, and reports where" {
     start_fake --answer '' --answer 'HTTP/1.1 200 OK' --answer $'HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok'
     client --max-conns 3 "$url"
     [ "$status" -eq 1 ]
     [[ $output == *" 0 malformed, 3 cut short, 0 failed in"*"before the head"*"in the body"*"in the head" ]]
 }
 
-@test "counts a chunked answer without its end as cut short" {
+@test "counts a chunked response without its end as cut short" {
     chunked=$'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
     start_fake --answer "$chunked" --answer "${chunked}5" --answer "$chunked"$'5\r\nabc' \
         --answer "$chunked"$'5\r\nabcde' --answer "$chunked"$'0\r\n' --answer "$chunked"$'0\r\nA: b\r\n'
@@ -142,7 +142,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")' "$CLIENT" --max-conns 2 "$url"
     [[ $output == *", 5 malformed, 0 cut short,"* ]]
 }
 
-@test "does not read a head without end" {
+@test "stops reading a head without end" {
     start_fake --answer "HTTP/1.1 200 OK$(printf '\r\nA: %65536s' b)" --then hold
     client --max-conns 1 "$url"
     [[ $output == *"1 malformed: no end of the head within 65536 bytes" ]]
@@ -155,14 +155,14 @@ runpy.run_path(sys.argv[0], run_name="__main__")' "$CLIENT" --max-conns 2 "$url"
     [[ $output == "100 answered,"* ]]
 }
 
-@test "says in one line that the system allows it too few descriptors" {
+@test "reports in one line that the system allows too few descriptors" {
     run bash -c 'ulimit -n 64 && exec "$@"' - "$PYTHON" "$CLIENT" --max-conns 100
     [ "$status" -eq 2 ]
-    [[ $output == "client.py: --max-conns: "*"ulimit -Hn"* ]] || false
+    [[ $output == "client.py: error: "*" descriptors are needed, 64 allowed (ulimit -Hn)" ]] || false
     [ "${#lines[@]}" -eq 1 ]
 }
 
-@test "says in one line what is wrong with its command line" {
+@test "reports in one line what is wrong with its command line" {
     for bad in --no-such --max-conns=0 --max-conns=x --max-conns=99999999999999999999 --max-clients=-1 --timeout=nan \
         --timeout=1e9 'one two' ftp://127.0.0.1/ localhost:8888 http://127.0.0.1:0/ http://127.0.0.1:65536/ \
         http://a@127.0.0.1/ 'http://[::1/' http:// http://no..host/; do
@@ -172,7 +172,15 @@ runpy.run_path(sys.argv[0], run_name="__main__")' "$CLIENT" --max-conns 2 "$url"
     done
 }
 
-@test "prints what happened so far on Ctrl-C" {
+# The module stands for any that Python still imports when Ctrl-C comes.
+@test "shows no traceback on Ctrl-C while it starts" {
+    echo 'import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(9)' >"$BATS_TEST_TMPDIR/ssl.py"
+    PYTHONPATH=$BATS_TEST_TMPDIR client --max-conns 1 http://127.0.0.1:1/
+    [ "$status" -eq 130 ]
+    [ "$output" = "" ]
+}
+
+@test "prints the summary so far on Ctrl-C" {
     start_client
     kill -INT "$client_pid"
     code=0; wait_for "$client_pid" || code=$?

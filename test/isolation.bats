@@ -45,7 +45,7 @@ END
 
 # What was not foreseen, raised where bytes arrive: first bytes, in a head, in a body, after a response.
 raise_everywhere() {
-    "$PYTHON" - "$port" "$1" <<'END'
+    "$PYTHON" - "$port" <<'END'
 import socket, sys, time
 GET, POST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n"
 def connect(data):

@@ -5,7 +5,7 @@ load test_helper
 
 ok=$'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
 
-# one ARGUMENT...  asks on one connection at a time.
+# one ARGUMENT...  opens one connection at a time.
 one() {
     client --connections 1 "$@"
 }
@@ -24,21 +24,21 @@ ends() {
 
 # ---- how much
 
-@test "asks 200 times on 50 connections when not told otherwise" {
+@test "sends 200 requests on 50 connections by default" {
     start_server --app environ:app
     client --json "$url"
     [ "$status" -eq 0 ]
     [ "$(value 's["answered"], s["statuses"], sum(s["histogram"].values()), s["sent_late"]')" = "(200, {'200': 200}, 200, 0)" ]
 }
 
-@test "asks again on a connection that is kept, and as often as it is told" {
+@test "keeps a connection, and sends as many requests as --requests says" {
     start_fake --answer "$ok" --answer "${ok/200/201}" --repeat 2 --then hold
     one --requests 2 --expect 200,201 "$url"
     ends 0 '^ +1 answered: 201'
     [ "$(grep -c GET "$stderr")" -eq 2 ]
 }
 
-@test "opens a connection for each request with --no-keepalive, and says so" {
+@test "opens a connection for each request with --no-keepalive, and sends Connection: close" {
     start_fake --answer "$ok"
     client --requests 9 --no-keepalive "$url"
     ends 0 '^9 answered, 0 refused'
@@ -53,7 +53,7 @@ ends() {
     ends 0 '^6 answered, 0 refused'
 }
 
-@test "asks for as long as it is told, and shows apart what the end has cut" {
+@test "runs for the time of --duration, and counts apart what its end has cut" {
     start_fake --answer "$ok" --then hold
     client --duration 1 --processes 1 --connections 3 "$url"
     ends 0 '^ +3 cut by deadline'
@@ -74,7 +74,7 @@ ends() {
 }
 
 # Three are due while the first takes two seconds: the last has waited for six, less the 1.5 that it was not yet due.
-@test "counts latency from when a request was due, and who was late" {
+@test "counts latency from when a request was due, and requests sent late" {
     start_server --app slow:app
     one --json --rate 2 --requests 3 "$url"
     [ "$status" -eq 0 ]
@@ -127,7 +127,7 @@ ends() {
     ends 0 '^200 answered, 0 refused'
 }
 
-@test "speaks TLS, and takes a certificate that nobody signed only with --insecure" {
+@test "accepts a self-signed certificate only with --insecure" {
     cd "$BATS_TEST_TMPDIR"
     openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key -out cert -days 2 2>/dev/null
     start_server --certfile "$BATS_TEST_TMPDIR/cert" --keyfile "$BATS_TEST_TMPDIR/key" || port=${port##* } # it says HTTPS
@@ -161,7 +161,7 @@ ends() {
 }
 
 # RFC 9112 9.6
-@test "asks again what a server that closes leaves unanswered of a pipeline" {
+@test "sends again the requests of a pipeline that a closing server left unanswered" {
     start_fake --heads 2 --answer "${ok/OK/OK$'\r\nConnection: close'}" --answer "$ok$ok"
     one --requests 3 --pipeline 2 "$url"
     ends 0 '^3 answered, 0 refused'
@@ -186,6 +186,23 @@ ends() {
     ends 0 '^4 answered, 0 refused'
 }
 
+@test "sends the requests of --pipeline on every connection with --hold" {
+    start_fake --heads 2 --answer "$ok$ok" --then hold --together 3
+    client --hold --pipeline 2 --connections 3 --timeout 5 "$url"
+    ends 0 '^6 answered, 0 refused'
+}
+
+# select() fails for them.
+@test "waits on descriptors above 1023" {
+    start_server
+    run "$PYTHON" -c 'import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (2048, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+for number in range(3, 1100):
+    os.dup2(0, number)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])' "$CLIENT" --rate 100 --requests 9 "$url"
+    ends 0 '^9 answered, 0 refused'
+}
+
 # ---- what it finds
 
 @test "names each kind of error, with its first example" {
@@ -196,15 +213,15 @@ ends() {
     ends 1 "^first cut short: in the head 'HTTP/1.1 200', after 0"
 }
 
-@test "counts who is refused or reset, and goes on" {
-    start_fake --answer "$ok" --then reset
-    one --requests 2 --no-keepalive "$url"
-    ends 1 '^[01] answered, 0 refused, [12] reset'
+@test "counts refused and reset connections, and goes on" {
+    start_fake --answer "${ok%k}" --then reset
+    one --requests 2 "$url"
+    ends 1 '^0 answered, 0 refused, 2 reset'
     client --requests 3 http://127.0.0.1:1/
     ends 1 '^0 answered, 3 refused'
 }
 
-@test "gives each request its time" {
+@test "times out each request" {
     start_fake --answer "$ok" --answer 'HTTP/1.1 200' --repeat 2 --then hold
     one --requests 2 --timeout 0.3 "$url"
     ends 1 '^1 answered, 0 refused, 0 reset, 1 timed out'
@@ -212,7 +229,7 @@ ends() {
 }
 
 # The kernel accepts what the server does not: only TLS notices.
-@test "gives each connection its time" {
+@test "times out each connection" {
     start_fake --answer "$ok" --heads 99
     one --requests 1 --connect-timeout 0.3 "https://127.0.0.1:$port/"
     ends 1 '^ +1 timed out: no connection in time'
@@ -237,10 +254,10 @@ ends() {
     ends 1 "^first malformed: more than the response 'x'"
 }
 
-@test "finds a response that nobody asked for" {
+@test "finds a response without a request" {
     start_fake --answer "$ok" --late "$ok"
     one --requests 2 --rate 1 "$url"
-    ends 1 '^ +1 malformed: a response that nobody asked for'
+    ends 1 '^ +1 malformed: a response without a request'
 }
 
 # RFC 9110 15.2.2; RFC 9112 6.1, 7.1.2
@@ -253,7 +270,7 @@ ends() {
     ends 1 ' 4 malformed, 0 cut short'
 }
 
-@test "takes the statuses of --expect alone for success" {
+@test "counts only the statuses of --expect as success" {
     start_fake --answer "$ok" --answer $'HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n'
     client --requests 2 --no-keepalive "$url"
     ends 1 '^ +1 answered: 404'
@@ -268,23 +285,23 @@ ends() {
     [ "$(value 's["answered"], s["bytes_sent"] < 9999')" = "(1, True)" ]
 }
 
-# ---- how it tells
+# ---- what it reports
 
-@test "runs a command in the middle, and says what came of it and of the requests" {
+@test "runs a command in the middle, and reports its exit status and lost requests" {
     start_server --workers 1
     client --rate 300 --duration 2 --during "kill -HUP $server_pid; exit 3" "$url"
     ends 1 '^during: kill -HUP .*: exit status 3, no requests lost$'
     ends 1 '^[56][0-9][0-9] answered, 0 refused, 0 reset, 0 timed out, 0 malformed, 0 cut short, 0 failed'
 }
 
-@test "tells that a command cost requests" {
+@test "reports that a command cost requests" {
     start_server
     client --rate 50 --duration 3 --during "kill -TERM $server_pid" "$url"
     ends 1 '^during: .*: exit status 0, [1-9][0-9]* requests lost'
     ends_well
 }
 
-@test "draws how far it is on a terminal" {
+@test "draws its progress on a terminal" {
     start_server
     run "$PYTHON" "$BATS_TEST_DIRNAME/on_terminal.py" "$PYTHON" "$CLIENT" --duration 0.5 --rate 100 "$url"
     grep -q '\[##* *\] [0-9]* done, [0-9,]*/s, 0 errors' <<<"$output"
@@ -301,7 +318,7 @@ ends() {
     grep -q '^[01] answered, 0 refused' "$BATS_TEST_TMPDIR/summary"
 }
 
-@test "says in one line what is wrong with the options of a load" {
+@test "reports in one line what is wrong with the options of a load" {
     for bad in --requests=0 --rate=0 --duration=-1 --expect=2xx --slow=x --slow=both:1 --method=A/B --method=CONNECT \
         --header=novalue --header=$'A:\nb' --pipeline=0 --abort-after=-1 --data-file=/no/such "--max-conns=2 --rate=3" \
         "--half-close https://127.0.0.1/" http:/x; do

@@ -1,5 +1,6 @@
 """Patch the standard library as gevent's patch_all() does, as far as a server can see that."""
 
+import functools
 import select
 import socket
 import sys
@@ -25,13 +26,9 @@ class PatchedSocket(socket.socket):
     pass
 
 
-def patched(call):
-    return lambda *arguments, **named: call(*arguments, **named)
-
-
 PatchedSocket.__module__ = "gevent._socket3"
 socket.socket = PatchedSocket
-select.select, time.sleep = patched(select.select), patched(time.sleep)
-threading.Thread.start = patched(threading.Thread.start)
+select.select, time.sleep = functools.partial(select.select), functools.partial(time.sleep)
+threading.Thread.start = functools.partial(threading.Thread.start)
 if hasattr(select, "epoll"):
     del select.epoll  # as gevent does, which has no substitute for it
