@@ -3,7 +3,7 @@ PYTHON ?= python3
 TOOLS_PYTHON ?= $(shell test/tools python)
 export PYTHON
 
-.PHONY: help run test test-apps lint fuzz mutants bench clean
+.PHONY: help run ladder test test-all test-apps lint fuzz mutants bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s%s\n", $$1, $$2 }' Makefile
@@ -11,11 +11,17 @@ help: ## show this list
 run: ## serve the page on port 8888; ARGS="--app module:app" serves an application
 	$(PYTHON) webserver.py $(ARGS)
 
-test: ## run the tests; FILES="test/life.bats", FILTER="TERM" and PYTHON=python3.8 choose
+ladder: ## run the stages of the article alone, each a promise, in 20 s
+	@test/run test/ladder.bats
+
+test: ## run the tests, in two minutes; FILES="test/drain.bats", FILTER="TERM" and PYTHON=python3.8 choose
 	@test/run $(FILES)
 
+test-all: ## run the tests in each mode, too: what CI runs; FILES, FILTER and PYTHON as above
+	@test/run --all $(FILES)
+
 test-apps: ## run Flask, Django, Bottle, nginx and HAProxy with the server; FILES, FILTER and PYTHON as above
-	@python=$$(test/tools apps) && PYTHON="$$python" test/run $(or $(FILES),test/real/*.bats)
+	@python=$$(test/tools apps) && PYTHON="$$python" test/run --all $(or $(FILES),test/real/*.bats)
 
 lint: ## run ruff, mypy and shellcheck
 	@test/lint

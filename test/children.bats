@@ -206,7 +206,7 @@ def app(*request):
 
 @test "keeps what the application prints into a file, and repeats nothing" {
     file="$BATS_TEST_TMPDIR/file"
-    (cd "$BATS_TEST_DIRNAME/apps" && exec "$PYTHON" "$WEBSERVER" --bind 127.0.0.1:0 printing:app) >"$file" 3>&- & server_pid=$!
+    (cd "$BATS_TEST_DIRNAME/apps" && exec "$PYTHON" "$PROGRAM" --bind 127.0.0.1:0 printing:app) >"$file" 3>&- & server_pid=$!
     eventually grep -q '^Serving' "$file"
     url="http://127.0.0.1:$(sed -n 's/.*port \([0-9]*\).*/\1/p' "$file")"
     curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/line/[1-3]" "$url/partial"

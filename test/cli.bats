@@ -18,7 +18,7 @@ ends() {
     : >"$out"
     (
         cd "$BATS_TEST_DIRNAME/apps" || exit
-        exec ${launch[@]+"${launch[@]}"} "$PYTHON" "$WEBSERVER" ${bind[@]+"${bind[@]}"} "$@"
+        exec ${launch[@]+"${launch[@]}"} "$PYTHON" "$PROGRAM" ${bind[@]+"${bind[@]}"} "$@"
     ) </dev/null >"$pipe" 2>"$err" 3>&- 4>&- &
     while read -r line; do
         echo "$line" >>"$out"
@@ -299,7 +299,7 @@ connected = [socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1) for _ 
 
 @test "says that it serves only when it listens" {
     exec 5<>"$LATCH"
-    "$PYTHON" "$BATS_TEST_DIRNAME/altered.py" held-listen "$PYTHON" "$WEBSERVER" --bind 127.0.0.1:0 >"$out" 2>"$err" 3>&- 4>&- & server_pid=$!
+    "$PYTHON" "$BATS_TEST_DIRNAME/altered.py" held-listen "$PYTHON" "$PROGRAM" --bind 127.0.0.1:0 >"$out" 2>"$err" 3>&- 4>&- & server_pid=$!
     eventually grep -q listen "$err"
     [ ! -s "$out" ]
     echo >&5
@@ -326,7 +326,7 @@ imports() {
     read -r -a options <<<"${SERVER_OPTIONS-}"
     rm -f "$LATCH.arrived"
     set -m
-    (cd "$BATS_TEST_DIRNAME/apps" && exec "$PYTHON" -c "$with_default_int" "$PYTHON" "$WEBSERVER" --bind "${1-127.0.0.1:0}" \
+    (cd "$BATS_TEST_DIRNAME/apps" && exec "$PYTHON" -c "$with_default_int" "$PYTHON" "$PROGRAM" --bind "${1-127.0.0.1:0}" \
         ${options[@]+"${options[@]}"} latch_at_import:app) \
         >"$out" 2>"$err" 3>&- 4>&- & pid=$!
     set +m
@@ -376,7 +376,7 @@ imports() {
     start_server
     stop_server # its port is free now
     for missing in 0 1 2; do
-        (cd "$BATS_TEST_DIRNAME/apps" && eval "exec $missing>&-" && exec "$PYTHON" "$WEBSERVER" --bind "127.0.0.1:$port" standard_streams:app) 3>&- 4>&- & server_pid=$!
+        (cd "$BATS_TEST_DIRNAME/apps" && eval "exec $missing>&-" && exec "$PYTHON" "$PROGRAM" --bind "127.0.0.1:$port" standard_streams:app) 3>&- 4>&- & server_pid=$!
         eventually curl -sf -m 10 -o "$out" "$url"
         [ "$(cut -d ' ' -f "$((missing + 1))" "$out")" = "null" ]
         stop_server

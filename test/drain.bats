@@ -422,7 +422,7 @@ END
         server_pid=
         [ "$SECONDS" -lt 15 ]
         eventually gone "$(cat "$LATCH.arrived")"
-        [ ! -s "$stderr" ]
+        stderr_has 0 Traceback
     done
 }
 

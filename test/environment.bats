@@ -10,7 +10,7 @@ setup() {
 
 # in_folder ARGUMENT...  becomes a server in $folder, on $port.
 in_folder() {
-    cd "$folder" && exec "$PYTHON" "$WEBSERVER" --bind "127.0.0.1:$port" "$@"
+    cd "$folder" && exec "$PYTHON" "$PROGRAM" --bind "127.0.0.1:$port" "$@"
 }
 
 @test "answers although its access log is on a full disk, and logs that once" {
@@ -91,7 +91,7 @@ in_folder() {
 @test "outlives the terminal that it was started from" {
     free_port
     mkfifo "$BATS_TEST_TMPDIR/started"
-    (cd "$folder" && exec "$PYTHON" "$BATS_TEST_DIRNAME/hang_up.py" "$PYTHON" "$WEBSERVER" --bind "127.0.0.1:$port" app:app) \
+    (cd "$folder" && exec "$PYTHON" "$BATS_TEST_DIRNAME/hang_up.py" "$PYTHON" "$PROGRAM" --bind "127.0.0.1:$port" app:app) \
         >"$BATS_TEST_TMPDIR/started" 2>/dev/null 3>&- 4>&- & client=$!
     read -r -t 10 server line <"$BATS_TEST_TMPDIR/started"
     eventually answers one
@@ -122,7 +122,7 @@ naps() {
 @test "keeps its listener and its connections apart from descriptors that were missing at the start" {
     start_server
     stop_server
-    (cd "$BATS_TEST_DIRNAME/apps" && exec "$PYTHON" "$WEBSERVER" --bind "127.0.0.1:$port" printing:app 0<&- 1>&- 2>&- 3>&-) &
+    (cd "$BATS_TEST_DIRNAME/apps" && exec "$PYTHON" "$PROGRAM" --bind "127.0.0.1:$port" printing:app 0<&- 1>&- 2>&- 3>&-) &
     server_pid=$!
     eventually curl -sf -m 20 -o /dev/null "$url/line"
     [ "$(curl -s -m 20 "$url/partial")" = "ok" ]

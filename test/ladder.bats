@@ -18,7 +18,7 @@ has_zombies() {
 
 @test "serves the page of the article on port 8888 of localhost" {
     if (: </dev/tcp/127.0.0.1/8888) 2>/dev/null; then skip "something else listens on port 8888"; fi
-    "$PYTHON" "$WEBSERVER" >"$BATS_TEST_TMPDIR/ready" 3>&- & server_pid=$!
+    "$PYTHON" "$PROGRAM" >"$BATS_TEST_TMPDIR/ready" 3>&- & server_pid=$!
     eventually grep -q '^Serving HTTP on port 8888 \.\.\.$' "$BATS_TEST_TMPDIR/ready"
     [ "$(curl -s -m 20 http://127.0.0.1:8888/hello)" = "Hello, World!" ]
 }

@@ -226,7 +226,7 @@ END
 
 @test "logs the client of a unix socket as unix" {
     path="${BATS_TEST_TMPDIR#"$PWD/"}/socket"
-    (cd "$BATS_TEST_DIRNAME/apps" && exec "$PYTHON" "$WEBSERVER" --bind "unix:$path" --access-log "$log" hello:app) >"$answer" 3>&- 4>&- & server_pid=$!
+    (cd "$BATS_TEST_DIRNAME/apps" && exec "$PYTHON" "$PROGRAM" --bind "unix:$path" --access-log "$log" hello:app) >"$answer" 3>&- 4>&- & server_pid=$!
     eventually grep -q '^Serving' "$answer"
     curl -s -m 10 -o /dev/null --unix-socket "$path" http://a/
     eventually logged 1 'unix - - .* "GET / HTTP/1.1" 200 14 .*'
@@ -359,7 +359,7 @@ END
 
 @test "refuses a log that it cannot write" {
     for file in "$BATS_TEST_TMPDIR/none/log" "$BATS_TEST_TMPDIR" "$BATS_TEST_TMPDIR/a"$'\n'"b/log"; do
-        run "$PYTHON" "$WEBSERVER" --bind 127.0.0.1:0 --access-log "$file"
+        run "$PYTHON" "$PROGRAM" --bind 127.0.0.1:0 --access-log "$file"
         [ "$status" -eq 2 ]
         [ "${#lines[@]}" -eq 1 ]
         grep -q -e '--access-log: cannot write ' <<<"$output"

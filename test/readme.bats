@@ -89,7 +89,7 @@ cited() {
 # --no-cache-dir is pip's.
 @test "has every option that the README names anywhere" {
     grep -o -E -e '--[a-z][a-z-]*' "$repository/README.md" | sort -u >"$BATS_TEST_TMPDIR/named"
-    { "$PYTHON" "$WEBSERVER" --help && "$PYTHON" "$CLIENT" --help; } | grep -o -E -e '--[a-z][a-z-]*' >"$BATS_TEST_TMPDIR/there"
+    { "$PYTHON" "$PROGRAM" --help && "$PYTHON" "$CLIENT" --help; } | grep -o -E -e '--[a-z][a-z-]*' >"$BATS_TEST_TMPDIR/there"
     run grep -v -x -F -e --no-cache-dir -f "$BATS_TEST_TMPDIR/there" "$BATS_TEST_TMPDIR/named"
     [ "$output" = "" ]
 }

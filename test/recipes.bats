@@ -56,7 +56,7 @@ value() {
 }
 
 @test "has a unit in its README that gives requests in flight the time that the server gives them" {
-    grace=$("$PYTHON" "$WEBSERVER" --help | tr -s '\n ' ' ' | sed -n 's/.*--graceful-timeout S [^(]*(\([0-9]*\)).*/\1/p')
+    grace=$("$PYTHON" "$PROGRAM" --help | tr -s '\n ' ' ' | sed -n 's/.*--graceful-timeout S [^(]*(\([0-9]*\)).*/\1/p')
     [ "$(value TimeoutStopSec)" -gt "$grace" ]
     [ "$(value KillMode)" = mixed ] # TERM is for the parent alone
 }

@@ -17,7 +17,7 @@ goes_on='\(old\|previous\) \|goes on'
 
 # check OPTION...  has the server check its configuration in the folder, as "${launch[@]}".
 check() {
-    run "${launch[@]}" "$PYTHON" "$WEBSERVER" --check-config --backlog 100 "$@"
+    run "${launch[@]}" "$PYTHON" "$PROGRAM" --check-config --backlog 100 "$@"
     printf '%s\n' "$output"
 }
 
@@ -189,7 +189,7 @@ mends() {
 
 @test "ends with --check-config although the application left a thread running" {
     file_is app.py 'import threading; threading.Thread(target=threading.Event().wait).start(); app = says("one")'
-    (cd "$folder" && exec "$PYTHON" "$WEBSERVER" --check-config --bind 127.0.0.1:0 app:app) 3>&- 4>&- & checker=$!
+    (cd "$folder" && exec "$PYTHON" "$PROGRAM" --check-config --bind 127.0.0.1:0 app:app) 3>&- 4>&- & checker=$!
     wait_for "$checker"
 }
 
@@ -210,7 +210,7 @@ mends() {
 }
 
 @test "leaves another's socket alone with --check-config" {
-    (cd "$folder" && exec "$PYTHON" "$WEBSERVER" --bind unix:socket) >/dev/null 3>&- 4>&- & server_pid=$!
+    (cd "$folder" && exec "$PYTHON" "$PROGRAM" --bind unix:socket) >/dev/null 3>&- 4>&- & server_pid=$!
     eventually test -S "$folder/socket"
     cannot "cannot listen on unix:$folder/socket: Address already in use" --bind unix:socket app:app
     [ -S "$folder/socket" ]

@@ -5,7 +5,8 @@
 
 repository=$(CDPATH='' cd "${BASH_SOURCE[0]%/*}/.." && pwd)
 : "${PYTHON:=python3}" "${WEBSERVER:=$repository/webserver.py}" "${CLIENT:=$repository/client.py}"
-export PYTHON WEBSERVER CLIENT
+script=$WEBSERVER PROGRAM=${COMPILED:-$WEBSERVER} # which test/run has compiled: the same, and faster to start
+export PYTHON WEBSERVER PROGRAM CLIENT
 unset PYTHONUNBUFFERED # with it nothing that is printed can be lost, and no test of that can fail
 
 # A proxy that the environment names must not stand between curl and 127.0.0.1.
@@ -47,7 +48,8 @@ fi
 # SERVER_OPTIONS, on a port of the system's choice unless an argument says --bind. Returns when the server listens,
 # and sets server_pid, port, url, stdout and stderr; the last two name the files with what it prints.
 start_server() {
-    local line='' fifo options=()
+    local line='' fifo options=() program=$WEBSERVER
+    [ "$program" != "$script" ] || program=$PROGRAM
     started=$((started + 1)) fifo=$BATS_TEST_TMPDIR/ready.$started
     stdout=$BATS_TEST_TMPDIR/stdout stderr=$BATS_TEST_TMPDIR/stderr
     read -r -a options <<<"${SERVER_OPTIONS-}"
@@ -60,7 +62,7 @@ start_server() {
     set -m
     (
         cd "$repository/test/apps" || exit
-        exec ${launch[@]+"${launch[@]}"} "$PYTHON" "$WEBSERVER" ${options[@]+"${options[@]}"} "$@"
+        exec ${launch[@]+"${launch[@]}"} "$PYTHON" "$program" ${options[@]+"${options[@]}"} "$@"
     ) </dev/null >"$fifo" 2>>"$stderr" 3>&- 4>&- &
     server_pid=$!
     set +m
@@ -385,7 +387,7 @@ begin_server() {
     local options=()
     read -r -a options <<<"${SERVER_OPTIONS-}"
     known_as "${options[*]-} $*"
-    (cd "$folder" && exec "$PYTHON" "$WEBSERVER" --bind "127.0.0.1:$port" ${options[@]+"${options[@]}"} "$@") \
+    (cd "$folder" && exec "$PYTHON" "$PROGRAM" --bind "127.0.0.1:$port" ${options[@]+"${options[@]}"} "$@") \
         >>"$stdout" 2>>"$stderr" 3>&- 4>&- & server_pid=$!
 }
 

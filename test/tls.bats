@@ -153,7 +153,7 @@ fetch() {
 # serves instead is killed.)
 refused() {
     local line code=0
-    "$PYTHON" "$WEBSERVER" --bind 127.0.0.1:0 "${@:2}" <<<secret >"$LATCH" 2>&1 3>&- 4>&- &
+    "$PYTHON" "$PROGRAM" --bind 127.0.0.1:0 "${@:2}" <<<secret >"$LATCH" 2>&1 3>&- 4>&- &
     while read -r line; do
         echo "$line"
         case $line in Serving*) kill -KILL "$!" ;; esac

@@ -116,9 +116,9 @@ times_said() {
 @test "ends with status 1 and the reason when no worker can start" {
     seq 100 >"$FAILURES"
     cd "$BATS_TEST_DIRNAME/apps"
-    run "$PYTHON" "$WEBSERVER" --bind 127.0.0.1:0 --workers 2 --app start_fails:app
+    run "$PYTHON" "$PROGRAM" --bind 127.0.0.1:0 --workers 2 --app start_fails:app
     [ "$status" -eq 1 ]
-    [ "$(grep -c -v -e '^  ' -e '^Traceback' -e '^RuntimeError: broken on purpose' <<<"$output")" -ge 1 ] # and why
+    grep -q '^RuntimeError: broken on purpose' <<<"$output"
 }
 
 # Each import leaves a line.
