@@ -12,7 +12,7 @@ run: ## serve the page on port 8888; ARGS="--app module:app" serves an applicati
 	$(PYTHON) webserver.py $(ARGS)
 
 ladder: ## run the stages of the article alone, each a promise, in 20 s
-	@test/run test/ladder.bats
+	@test/run test/ladder.bats test/limits.bats
 
 test: ## run the tests, in two minutes; FILES="test/drain.bats", FILTER="TERM" and PYTHON=python3.8 choose
 	@test/run $(FILES)

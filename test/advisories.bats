@@ -2,7 +2,7 @@
 # What went wrong in other servers, advisory by advisory, with the input that shows it. Left out is what this server
 # has no part in: early hints, a debugger, a tunnel's client, CGI. The tables stand in tables.py.
 
-# bats file_tags=every-mode
+# bats file_tags=every-mode,parser
 load test_helper
 
 setup() {
@@ -76,6 +76,7 @@ seconds_used() {
 }
 
 # waitress#377: a client that leaves at the right time takes the server with it.
+# bats test_tags=all
 @test "waitress: serves others wherever a client leaves" {
     start_server seen:app
     verdicts departures
@@ -101,6 +102,7 @@ seconds_used() {
 }
 
 # CVE-2019-16770, CVE-2021-29509
+# bats test_tags=all
 @test "puma: serves others while clients pipeline without end" {
     start_server hello:app
     verdicts flood
@@ -127,6 +129,7 @@ seconds_used() {
 }
 
 # gh-150499: the application does not read the body.
+# bats test_tags=all
 @test "CPython: takes no body that was left unread for the next request" {
     start_server hello:app
     verdicts leftovers

@@ -10,7 +10,7 @@ start_one() {
     server_pid=
 }
 
-# start_three  starts them, and sets front to a port on which nobody listens.
+# start_three  starts them, and sets front to a port on which nothing listens.
 start_three() {
     pids=() ports=()
     start_server

@@ -25,7 +25,7 @@ def main():
                 return None if number > 100 else "the connection closes too early"
             if number == 100:
                 os.kill(pid, signal.SIGKILL)
-    return "it is served for ever"
+    return "it is served without end"
 
 
 if __name__ == "__main__":

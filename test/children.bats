@@ -30,25 +30,27 @@ outlives() {
     [ "$(curl -s -m 10 "$url")" = "alive" ]
 }
 
-@test "reports a segmentation fault in the application, and goes on" {
+# bats test_tags=modes
+@test "logs a segmentation fault in the application, and goes on" {
     reports_death /segfault 'SIGSEGV|signal 11'
 }
 
-@test "reports a child that somebody killed with -9, with the cause that is likely, and goes on" {
+@test "logs a child that was killed with -9, with the likely cause, and goes on" {
     reports_death /kill 'SIGKILL \(not by this server: [a-z ]*memory\?\)'
 }
 
-@test "reports an application that ends its process, and goes on" {
+@test "logs an application that ends its process, and goes on" {
     reports_death /exit 'status 3|exit code 3'
 }
 
-@test "says nothing of children that end well" {
+@test "logs nothing of children that end well" {
     start_server crash:app
     curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-20]"
     eventually rests
     [ ! -s "$stderr" ]
 }
 
+# bats test_tags=modes
 @test "answers 500 and goes on when the application raises SystemExit" {
     outlives /system-exit
     [ "$output" = "500" ]
@@ -102,6 +104,7 @@ lines_say() {
 }
 
 # In a process for each connection the Server has imported it, else each worker.
+# bats test_tags=modes
 @test "runs what the application registers with atexit once, in the process that imported it" {
     start_server at_exit:app
     curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-3]"
@@ -109,52 +112,6 @@ lines_say() {
     lines_say 0 'at exit'
     stop_server
     eventually lines_say "$(if forks; then echo 1; else workers; fi)" 'at exit'
-}
-
-# bats test_tags=fork
-@test "runs what the application registers with atexit when it is renewed, with each kind of process" {
-    for SERVER_OPTIONS in "" "--workers 2" "--workers 1 --threads 2"; do
-        start_server at_exit:app
-        : >"$stdout"
-        kill -HUP "$server_pid"
-        count=$(if forks; then echo 1; else workers; fi)
-        eventually lines_say "$count" 'at exit'
-        stop_server
-        eventually lines_say "$((2 * count))" 'at exit'
-        rm "$stdout"
-    done
-    SERVER_OPTIONS='' start_server --no-fork at_exit:app
-    stop_server
-    eventually lines_say 1 'at exit'
-}
-
-# bats test_tags=fork
-@test "ends within its graceful timeout although what the application registers with atexit does not end" {
-    own_folder
-    app_is 'import atexit, time; atexit.register(time.sleep, 99); app = says("one")'
-    for SERVER_OPTIONS in "" "--workers 1"; do
-        start_server --graceful-timeout 1 app:app
-        SECONDS=0
-        kill -TERM "$server_pid"
-        wait_for "$server_pid"
-        server_pid=
-        [ "$SECONDS" -lt 10 ]
-    done
-}
-
-# A child that ran what its parent registered would remove the folder.
-# bats test_tags=fork
-@test "keeps what the application makes at its import until it ends" {
-    own_folder
-    app_is 'import tempfile
-kept = tempfile.TemporaryDirectory()
-def app(*request):
-    return says(kept.name if os.path.isdir(kept.name) else "gone")(*request)'
-    start_server app:app
-    for _ in 1 2 3; do name=$(curl -s -m 10 "$url") && eventually rests; done
-    [ -d "$name" ]
-    stop_server
-    [ ! -e "$name" ]
 }
 
 @test "ends a child although its application left a thread running" {
@@ -175,6 +132,7 @@ def app(*request):
     [ "$(grep -c '^[-0-9]* [:0-9]* \[[0-9]*\] .*threads' "$stderr")" -eq 1 ]
 }
 
+# bats test_tags=modes
 @test "keeps what the application prints into a pipe" {
     start_server printing:app
     curl -sf -m 20 -o /dev/null "$url/line"
@@ -194,6 +152,7 @@ def app(*request):
     eventually grep -q '^child' "$stdout"
 }
 
+# bats test_tags=modes
 @test "shows what the application prints at once, while the request still runs" {
     start_server printing:app
     exec 5<>"$LATCH"
@@ -272,6 +231,7 @@ no_zombie_but_one() {
     curl -sf -m 10 -o /dev/null "$url"
 }
 
+# bats test_tags=modes
 @test "lets an application end with TERM a process that it has forked" {
     start_server forks:app
     [ "$(curl -s -m 20 "$url")" = "status -15" ]

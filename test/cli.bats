@@ -297,7 +297,7 @@ connected = [socket.create_connection(("127.0.0.1", int(sys.argv[1])), 1) for _ 
     done
 }
 
-@test "says that it serves only when it listens" {
+@test "prints its ready line only when it listens" {
     exec 5<>"$LATCH"
     "$PYTHON" "$BATS_TEST_DIRNAME/altered.py" held-listen "$PYTHON" "$PROGRAM" --bind 127.0.0.1:0 >"$out" 2>"$err" 3>&- 4>&- & server_pid=$!
     eventually grep -q listen "$err"
@@ -409,7 +409,7 @@ imports() {
     [ "$(grep -c '' "$stderr")" -eq 2 ]
 }
 
-@test "says what is wrong with a refused request with --verbose" {
+@test "logs what is wrong with a refused request with --verbose" {
     start_server --verbose as_asked:app
     curl -s -m 10 -o /dev/null "$url/one?status=200+OK" "$url/two?status=404+None" -H 'Connection: close'
     printf 'GET /#a HTTP/1.1\r\nHost: a\r\n\r\n' | is_refused 400 "9112 3.2"
@@ -417,7 +417,7 @@ imports() {
     [ "$(grep -c '' "$stderr")" -eq 1 ]
 }
 
-@test "says nothing of a refused request without --verbose" {
+@test "logs nothing of a refused request without --verbose" {
     start_server as_asked:app
     curl -s -m 10 -o /dev/null "$url/two?status=404+None"
     printf 'GET /#a HTTP/1.1\r\nHost: a\r\n\r\n' | is_refused 400 "9112 3.2"

@@ -16,6 +16,7 @@ make_file() {
 }
 
 # RFC 9110 15.5.9
+# bats test_tags=modes
 @test "refuses a head that does not arrive in time" {
     start_server --header-timeout 1 seen:app
     printf 'GET / HTTP/1.1\r\nHost: a\r\n' | is_refused 408 "9110 15.5.9"
@@ -28,17 +29,20 @@ make_file() {
     [ "$((SECONDS - started))" -lt 8 ]
 }
 
+# bats test_tags=modes
 @test "gives a second head as much time as the first, and answers the first" {
     start_server --header-timeout 1 seen:app
     [ "$(printf 'GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /' | raw | statuses)" = "200 408" ]
 }
 
+# bats test_tags=modes
 @test "closes a connection on which nothing comes, without an answer" {
     start_server --header-timeout 1 seen:app
     answer=$(raw </dev/null)
     [ "$answer" = "" ]
 }
 
+# bats test_tags=modes
 @test "closes an idle connection after a while, without a further answer" {
     start_server --keep-alive 0.2 seen:app
     started=$SECONDS
@@ -48,6 +52,7 @@ make_file() {
 }
 
 # RFC 9112 9.6: for a bounded time
+# bats test_tags=modes
 @test "leaves a refused client that does not close after a while" {
     start_server seen:app
     before=$(descriptors_of_all)
@@ -67,6 +72,7 @@ make_file() {
 }
 
 # RFC 9110 15.5.9
+# bats test_tags=modes
 @test "refuses a body that stalls" {
     start_server --stall-timeout 1 seen:app
     printf 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhell' | is_refused 408 "9110 15.5.9"
@@ -93,6 +99,7 @@ make_file() {
     { printf 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100001\r\n\r\n' && printf '%0100000d' 0; } | is_refused 408 "9110 15.5.9"
 }
 
+# bats test_tags=modes
 @test "leaves a client that reads nothing of its response" {
     start_server --send-timeout 1 large_or_held:app
     before=$(descriptors_of_all)
@@ -115,6 +122,7 @@ reads_steadily() { # PATH
     reads_steadily /
 }
 
+# bats test_tags=modes
 @test "waits for a client that reads a file at a good pace for longer than it may stall" {
     make_file
     start_server --send-timeout 2 sends_file:app

@@ -47,6 +47,7 @@ is_replaced() {
     [ "$(curl -s -m 10 "$url")" = "Hello, World!" ]
 }
 
+# bats test_tags=modes
 @test "finishes the request in flight when the Supervisor is killed with -9, and leaves its port free" {
     holding --keep-alive 60 latch:app
     kill -KILL "$server_pid"
@@ -102,6 +103,7 @@ killed_beside_a_stream() {
     killed_beside_a_stream /written
 }
 
+# bats test_tags=modes
 @test "closes the connection of a busy client when the Supervisor is killed with -9" {
     start_server hello:app
     pids=$(processes)

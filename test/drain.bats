@@ -24,6 +24,7 @@ holding() {
     done
 }
 
+# bats test_tags=modes
 @test "finishes the request in flight on TERM, then exits with 0" {
     holding latch:app
     kill -TERM "$server_pid"
@@ -32,7 +33,7 @@ holding() {
     ends_well
 }
 
-@test "answers all that was pipelined before it was told to stop" {
+@test "answers all that was pipelined before TERM" {
     start_server latch:app
     exec 5<>"$LATCH" 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET /wait HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n' >&6
@@ -45,6 +46,7 @@ holding() {
     [ "$(grep -c '^HTTP/1.1 200 ' "$answer")" -eq 2 ]
 }
 
+# bats test_tags=modes
 @test "finishes the response in flight on TERM" {
     holding stream:app
     kill -TERM "$server_pid"
@@ -68,6 +70,7 @@ holding() {
     ends_well
 }
 
+# bats test_tags=modes
 @test "has Connection: close in its last response" {
     start_server latch:app
     exec 5<>"$LATCH"
@@ -81,6 +84,7 @@ holding() {
     grep -qi '^connection: close' "$answer"
 }
 
+# bats test_tags=modes
 @test "aborts what is in flight on a second TERM" {
     holding latch:app
     kill -TERM "$server_pid"
@@ -103,6 +107,7 @@ holding() {
     ends_well
 }
 
+# bats test_tags=modes
 @test "aborts what is in flight when its graceful timeout is over" {
     holding --graceful-timeout 0.5 latch:app
     kill -TERM "$server_pid"
@@ -120,6 +125,7 @@ holding() {
 }
 
 # Here, as below, its graceful timeout is longer than the test waits for it to end.
+# bats test_tags=modes
 @test "closes idle connections when it stops" {
     start_server --keep-alive 60 --graceful-timeout 60 latch:app
     keep_open 6

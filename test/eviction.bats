@@ -47,6 +47,7 @@ answers_among() {
     kill "$slow"
 }
 
+# bats test_tags=modes
 @test "evicts an idle connection" {
     start_with_room 1
     keep_open 6
@@ -55,6 +56,7 @@ answers_among() {
     [ "$(cat <&6)" = "" ]
 }
 
+# bats test_tags=modes
 @test "evicts a connection on which nothing has come" {
     start_with_room 1
     exec 6<>"/dev/tcp/127.0.0.1/$port"
@@ -63,6 +65,7 @@ answers_among() {
 }
 
 # RFC 9110 15.5.9
+# bats test_tags=modes
 @test "evicts an unfinished head, with an answer" {
     start_with_room 1
     exec 6<>"/dev/tcp/127.0.0.1/$port"
@@ -72,6 +75,7 @@ answers_among() {
 }
 
 # RFC 9110 15.5.9
+# bats test_tags=modes
 @test "evicts an unfinished body, with an answer" {
     start_with_room 1
     exec 6<>"/dev/tcp/127.0.0.1/$port"
@@ -80,6 +84,7 @@ answers_among() {
     [ "$(statuses <&6)" = "408" ]
 }
 
+# bats test_tags=modes
 @test "evicts a client that does not read" {
     start_with_room 1
     exec 6<>"/dev/tcp/127.0.0.1/$port"
@@ -100,6 +105,7 @@ answers_among() {
 }
 
 # Each of eight may go at once.
+# bats test_tags=modes
 @test "evicts one connection for one client that waits, not all" {
     start_with_room 8
     "$PYTHON" - "$port" <<'END'
@@ -120,6 +126,7 @@ END
 }
 
 # What has to wait until it may evict waits in the kernel.
+# bats test_tags=modes
 @test "takes no processor time while no connection may be evicted yet" {
     start_with_room 8 eviction_grace_s=60
     for _ in 1 2 3 4 5 6 7 8; do exec 6<>"/dev/tcp/127.0.0.1/$port" && printf 'GET / HTTP/1.1\r\n' >&6 && cat <&6 >/dev/null 3>&- 4>&- & done
@@ -198,6 +205,7 @@ ticks() {
     kill "$slow"
 }
 
+# bats test_tags=modes
 @test "answers others while 300 clients send nothing" {
     answers_among silent
 }
@@ -210,6 +218,7 @@ ticks() {
     answers_among body
 }
 
+# bats test_tags=modes
 @test "answers others while 300 clients read slowly" {
     answers_among read
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # Framing: where a request's body ends, and with it where the next request begins. The long tables stand in tables.py.
 
-# bats file_tags=every-mode
+# bats file_tags=every-mode,parser
 load test_helper
 
 setup() {
@@ -43,7 +43,7 @@ setup() {
 }
 
 # RFC 9112 7.1
-@test "reads chunks, and tells the application their length" {
+@test "reads chunks, and gives the application their length" {
     printf 'POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: CHUNKED\r\n\r\n5;a="b;\\""\r\nhello\r\n0\r\n\r\n' |
         is_seen "CONTENT_LENGTH='5'"
 }
@@ -88,6 +88,7 @@ setup() {
 }
 
 # A body beyond a megabyte waits in a file, whatever its framing.
+# bats test_tags=modes
 @test "holds no more than a part of a large body in memory" {
     restart memory:app
     read -r _ before <<<"$(curl -s -m 20 "$url")"
@@ -116,6 +117,7 @@ setup() {
         is_refused 417 "9110 10.1.1"
 }
 
+# bats test_tags=modes
 @test "never takes a body for the next request, read or not" {
     verdicts leftovers
     restart hello:app
@@ -123,6 +125,7 @@ setup() {
 }
 
 # The application fails before it has looked at the body.
+# bats test_tags=modes
 @test "never takes a body for the next request after a failure" {
     restart broken:app
     answers=$(printf 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 35\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\nGET /first HTTP/1.0\r\n\r\n' | raw)
@@ -131,7 +134,8 @@ setup() {
 }
 
 # RFC 9110 10.1.1
-@test "says 100 Continue before the body comes, and only once" {
+# bats test_tags=modes
+@test "sends 100 Continue before the body comes, and only once" {
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n' >&6
     read -r -t 10 line <&6
@@ -141,7 +145,7 @@ setup() {
 }
 
 # RFC 9110 10.1.1
-@test "says no 100 Continue to HTTP/1.0, nor without a body" {
+@test "sends no 100 Continue to HTTP/1.0, nor without a body" {
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'POST / HTTP/1.0\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n' >&6
     run read -r -t 1 <&6
@@ -152,13 +156,13 @@ setup() {
 }
 
 # RFC 9110 10.1.1: the answer comes before the body.
-@test "says no 100 Continue where the body has come with the head" {
+@test "sends no 100 Continue where the body has come with the head" {
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     env printf 'PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\nhello' >&6
     [ "$(statuses <&6)" = "200" ]
 }
 
-@test "says no 100 Continue to a request that it refuses" {
+@test "sends no 100 Continue to a request that it refuses" {
     printf 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\nExpect: 100-continue\r\n\r\n' | is_refused 413 "9110 15.5.14"
 }
 
@@ -169,6 +173,7 @@ setup() {
 
 # RFC 9112 9.3.2
 # Three times, for what comes a second time is remembered.
+# bats test_tags=modes
 @test "answers hundreds of pipelined requests in one packet, in order" {
     requests=$(printf 'GET /%d HTTP/1.1\r\nHost: a\r\n\r\n' {1..99} {1..99} {1..99})$'\nGET /100 HTTP/1.0\r\n\r'
     answers=$(echo "$requests" | raw)
@@ -182,6 +187,7 @@ setup() {
     [ "$(raw <"$BATS_TEST_TMPDIR/requests" | statuses)" = "200 200 200 200" ]
 }
 
+# bats test_tags=modes
 @test "waits for the rest of a head whose first part is as long as the last head" {
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     for _ in 1 2; do
@@ -205,6 +211,7 @@ setup() {
 }
 
 # RFC 9112 9.6: else a reset could overtake the last response. The second byte would meet it.
+# bats test_tags=modes
 @test "takes what a client still sends after Connection: close" {
     altered linger_s=30
     restart seen:app
@@ -243,6 +250,7 @@ setup() {
     verdicts pipelines
 }
 
+# bats test_tags=modes
 @test "lets no client that pipelines without end keep another waiting" {
     verdicts flood
 }

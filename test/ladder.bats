@@ -52,6 +52,7 @@ has_zombies() {
     [ "$second" != "$server_pid" ]
 }
 
+# bats test_tags=modes
 @test "answers others while one request is slow" {
     start_server latch:app
     exec 5<>"$LATCH"
@@ -92,6 +93,7 @@ has_zombies() {
     curl -s -m 10 --http1.0 -o /dev/null "$url"
 }
 
+# bats test_tags=modes
 @test "keeps no descriptor of two hundred connections" {
     start_server hello:app
     curl -sf -m 20 -o /dev/null "$url"
@@ -103,7 +105,7 @@ has_zombies() {
 }
 
 # bats test_tags=fork
-@test "hands no connection on to the children that come later" {
+@test "leaves no connection to the children that come later" {
     start_server descriptors:app
     exec 6<>"/dev/tcp/127.0.0.1/$port" 7<>"/dev/tcp/127.0.0.1/$port"
     first=$(printf 'GET / HTTP/1.0\r\n\r\n' | raw | tail -n 1)
@@ -143,6 +145,7 @@ has_zombies() {
     eventually rests
 }
 
+# bats test_tags=modes
 @test "leaves no zombie under continuous load" {
     start_server hello:app
     seq 8 | xargs -P 8 -I{} curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-60]"

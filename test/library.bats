@@ -223,7 +223,7 @@ END
     cat >"$BATS_TEST_TMPDIR/children_too.py" <<'END'
 import ast, subprocess, sys, called, webserver
 children = [subprocess.Popen(["sh", "-c", f"exit {status}"]) for status in (7, 8)]
-options = ast.literal_eval(sys.argv[-1])
+*_, options = map(ast.literal_eval, sys.argv[3:])
 print("returned", webserver.serve(called.app, bind="127.0.0.1:0", **options), [child.wait() for child in children])
 END
     for options in '{}' '{"workers":2}' '{"no_fork":True}'; do
@@ -396,7 +396,7 @@ with called.make(app) as server, called.serving(server):
 END
 }
 
-@test "answers 500 where the application fails, says so on stderr, and goes on" {
+@test "answers 500 where the application fails, logs it, and goes on" {
     program <<'END'
 def app(environ, start_response):
     called.app(environ, start_response)
@@ -410,7 +410,7 @@ END
     [ "$(grep -c '^  ZeroDivisionError' "$stderr")" -eq 1 ]
 }
 
-@test "says nothing when it is closed in the middle of a response" {
+@test "logs nothing when it is closed in the middle of a response" {
     quietly <<'END'
 import gc
 closed = []

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# What the system and the options refuse: descriptors, processes, children. It ends nothing and loses nobody.
+# What the system and the options refuse: descriptors, processes, children. It ends no server and loses no client.
 
 load test_helper
 
@@ -9,7 +9,7 @@ setup() {
 }
 
 # A launcher that leaves the server $1 processes beside those that its user runs already; threads count.
-# The limit does not bind root: then the server runs as nobody, whom the system must let read what it runs.
+# The limit does not bind root: then the server runs as nobody, which the system must let read what it runs.
 limit_processes() {
     launch=("$PYTHON" -c 'import os, pwd, resource, subprocess, sys
 user = pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
@@ -25,22 +25,17 @@ os.execvp(sys.argv[2], sys.argv[2:])' "$1")
     for python in "$PYTHON" /usr/bin/python3; do
         if PYTHON=$python && "${launch[@]}" "$PYTHON" "$WEBSERVER" --version; then return; fi
     done
-    skip "nobody can read no Python here"
+    skip "the user nobody can read no Python here"
 }
 
-# Starts the server with the first three calls of $1 failing with $2: no client may notice.
-answers_although_fails() {
-    altered "$1:$2:3"
+# answers_although CALL:ERRNO...  starts the server with the first three calls of each failing: no client may notice.
+answers_although() {
+    local failures=("$@")
+    altered "${failures[@]/%/:3}"
     start_server hello:app
     seq 10 | xargs -P 10 -I{} curl -sf -m 20 -o /dev/null "$url/{}"
-    [ "$(grep -c "^injected $1 $2$" "$stderr")" -eq 3 ]
+    for failure in "${failures[@]}"; do [ "$(grep -c "^injected ${failure/:/ }$" "$stderr")" -eq 3 ] || return; done
     [ "$(grep -c Traceback "$stderr")" -eq 0 ]
-}
-
-# The same, for a failure that is no reason to wait, nor to say anything.
-passes_over() {
-    answers_although_fails "$@"
-    [ "$(grep -v -c "^injected" "$stderr")" -eq 0 ]
 }
 
 # Clients come while every call of $1 fails with $2: the server neither spins nor misses TERM.
@@ -96,7 +91,7 @@ sleeps_while_fails() {
     "$PYTHON" "$CLIENT" --max-conns 400 "$url"
 }
 
-@test "never has more children than it may, and answers those who wait" {
+@test "never has more children than --max-children, and answers the connections that wait" {
     start_server --keep-alive 60 --max-children 2 latch:app
     exec 5<>"$LATCH"
     seq 4 | xargs -P 4 -I{} curl -sf -m 20 -o /dev/null "$url/wait?{}" 3>&- & client=$!
@@ -108,7 +103,7 @@ sleeps_while_fails() {
     wait_for "$client"
 }
 
-@test "says once that it has reached its ceiling, and which option raises it" {
+@test "logs once that it has reached --max-children, and which option raises that" {
     start_server --keep-alive 60 --max-children 2 hello:app
     "$PYTHON" "$CLIENT" --max-conns 10 "$url"
     "$PYTHON" "$CLIENT" --max-conns 10 "$url"
@@ -116,46 +111,29 @@ sleeps_while_fails() {
 }
 
 @test "answers although accept fails for want of descriptors (EMFILE)" {
-    answers_although_fails accept EMFILE
+    answers_although accept:EMFILE
 }
 
-@test "answers although accept fails for want of the system's descriptors (ENFILE)" {
-    answers_although_fails accept ENFILE
+# The system's descriptors, its buffers, its memory.
+@test "answers although accept fails for want of anything else (ENFILE, ENOBUFS, ENOMEM)" {
+    answers_although accept:ENFILE accept:ENOBUFS accept:ENOMEM
 }
 
-@test "answers although accept fails for want of buffers (ENOBUFS)" {
-    answers_although_fails accept ENOBUFS
-}
-
-@test "answers although accept fails for want of memory (ENOMEM)" {
-    answers_although_fails accept ENOMEM
-}
-
-@test "answers although accept finds nobody (EAGAIN)" {
-    passes_over accept EAGAIN
-}
-
-@test "answers although accept meets a client that has left (ECONNABORTED)" {
-    passes_over accept ECONNABORTED
-}
-
-@test "answers although accept meets an error of the protocol (EPROTO)" {
-    passes_over accept EPROTO
-}
-
-@test "answers although accept is interrupted (EINTR)" {
-    passes_over accept EINTR
+# No connection, one that has ended, an error of the protocol, a signal.
+@test "answers although accept returns without a connection (EAGAIN, ECONNABORTED, EPROTO, EINTR), and logs nothing" {
+    answers_although accept:EAGAIN accept:ECONNABORTED accept:EPROTO accept:EINTR
+    [ "$(grep -v -c "^injected" "$stderr")" -eq 0 ]
 }
 
 @test "answers although fork fails for want of processes (EAGAIN)" {
-    answers_although_fails fork EAGAIN
+    answers_although fork:EAGAIN
 }
 
 @test "answers although fork fails for want of memory (ENOMEM)" {
-    answers_although_fails fork ENOMEM
+    answers_although fork:ENOMEM
 }
 
-@test "answers the client whose fork has failed so far when it is told to stop" {
+@test "answers the client whose fork has failed so far on TERM" {
     altered fork:EAGAIN:20
     start_server hello:app
     curl -sf -m 20 -o /dev/null "$url" 3>&- & client=$!
@@ -166,8 +144,8 @@ sleeps_while_fails() {
     server_pid=
 }
 
-@test "ends when its grace has passed although a client waits that nobody can be forked for" {
-    altered fork:EAGAIN:1000000:1 eviction_grace_s=60 # or the first would give way
+@test "ends within its graceful timeout although fork fails for a client that waits" {
+    altered fork:EAGAIN:1000000:1 eviction_grace_s=60 # or the first would be evicted
     start_server --graceful-timeout 1 hello:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET / HTTP/1.1\r\n' >&6
@@ -186,10 +164,10 @@ sleeps_while_fails() {
     grep -q "GET / HTTP/1.1 failed" "$stderr"
 }
 
-@test "sleeps while there is no descriptor for those who wait" {
+@test "sleeps while there is no descriptor for the connections that wait" {
     sleeps_while_fails accept EMFILE
 }
 
-@test "sleeps while there is no process for those who wait" {
+@test "sleeps while there is no process for the connections that wait" {
     sleeps_while_fails fork EAGAIN
 }

@@ -51,7 +51,7 @@ greets() {
     local address
     for address in "$@"; do
         case $address in /*) set -- --unix-socket "$address" http://a/ ;; *) set -- "$address" ;; esac
-        [ "$(curl -s -m 10 "$@")" = "Hello, World!" ] || { echo "Nobody is at $address." && return 1; }
+        [ "$(curl -s -m 10 "$@")" = "Hello, World!" ] || { echo "No server is at $address." && return 1; }
     done
 }
 
@@ -123,7 +123,7 @@ listens_on_all() {
     greets "$url" "$file" "http://127.0.0.1:$other" "$url" "$file" "http://127.0.0.1:$other"
 }
 
-@test "listens on each address that it is told, and names all of them in its ready line" {
+@test "listens on each --bind, and names all of them in its ready line" {
     in_each_mode listens_on_all
 }
 
@@ -145,7 +145,7 @@ answers_beside_slow_clients() {
     exec 6>&- 7>&- 8>&-
 }
 
-@test "keeps nobody waiting on one address for clients of another" {
+@test "delays no client on one address for clients of another" {
     in_each_mode answers_beside_slow_clients
 }
 
@@ -174,7 +174,7 @@ answers_on_a_file() {
     in_each_mode answers_on_a_file
 }
 
-@test "says unix on stderr where a client has no address" {
+@test "logs unix where a client has no address" {
     serves --access-log - --bind "unix:$file" hello:app
     greets "$file"
     eventually grep -q '^unix .*GET / HTTP/1\.1' "$stderr"
@@ -209,7 +209,7 @@ takes_the_place_of_the_dead() {
     [ "$(cat "$answer")" = "done" ]
 }
 
-@test "refuses a file where somebody listens, who goes on" {
+@test "refuses a file where another server listens, which goes on" {
     serves --bind "unix:$file" hello:app
     first=$server_pid was=$(ls -di "$file")
     refuses "unix:$file" --bind "unix:$file" hello:app
@@ -219,7 +219,7 @@ takes_the_place_of_the_dead() {
 }
 
 # A connection is tried to see whether somebody is there: it must not wait for room.
-@test "refuses a file where somebody listens who takes no connection" {
+@test "refuses a file where another server listens that accepts no connection" {
     "$PYTHON" -c '
 import os, socket, sys
 with socket.socket(socket.AF_UNIX) as listener:
@@ -238,7 +238,7 @@ with socket.socket(socket.AF_UNIX) as listener:
         print("full", flush=True)
     os.open(os.environ["LATCH"], os.O_RDONLY)' "$file" >"$answer" 3>&- & holder=$!
     eventually test -s "$answer"
-    [ "$(cat "$answer")" = "full" ] || skip "nobody can tell here that somebody listens"
+    [ "$(cat "$answer")" = "full" ] || skip "this system does not show that another listens"
     refuses "unix:$file" --bind "unix:$file" hello:app
     [ -S "$file" ]
     kill "$holder"
@@ -285,7 +285,7 @@ leaves_what_is_not_its_own() {
     greets "$file"
 }
 
-@test "leaves a file that somebody else has put in the place of its own" {
+@test "leaves a file that another program has put in the place of its own" {
     in_each_mode leaves_what_is_not_its_own
 }
 
@@ -386,7 +386,7 @@ listens_as_activated() {
     PORT=0 serves hello:app
     [ "$where" = "port $port" ]
     run curl -s -m 1 --unix-socket "$file" http://a/
-    [ "$status" -eq 28 ] # nobody accepts
+    [ "$status" -eq 28 ] # nothing accepts
     greets "$url"
 }
 

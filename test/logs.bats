@@ -162,7 +162,7 @@ END
     done
 }
 
-@test "logs what was sent in blocks to a client who has gone" {
+@test "logs what was sent in blocks to a client that has gone" {
     start_logged "" held_up:app
     gone_after /blocks 300000
     tells 'GET /blocks HTTP/1.1' 200 '[1-9][0-9]{5,6}'
@@ -179,7 +179,7 @@ END
     done
 }
 
-@test "logs for whom an application failed, and how long it took" {
+@test "logs the client for which an application failed, and how long it took" {
     for mode in "" "--workers 1 --threads 2"; do
         start_logged "$mode" broken:app
         curl -s -m 10 -o /dev/null -A agent -e referer -H 'X-Forwarded-For: 192.0.2.7' "$url"
@@ -244,7 +244,7 @@ hostile() {
     [ "$output" -eq 0 ]
 }
 
-@test "lets no client forge a line of the log, or speak to a terminal" {
+@test "lets no client forge a line of the log, or write to a terminal" {
     quoted='"([^"\\]|\\.)*"'
     for mode in "" "--workers 1"; do
         start_logged "$mode" hello:app
@@ -291,14 +291,14 @@ END
     [ "$(LC_ALL=C awk 'length > most { most = length } END { print most + 1 }' "$log")" -le 4096 ]
 }
 
-@test "writes whole lines into a pipe, from all its processes, of 4096 bytes at the most" {
+@test "writes whole lines into a pipe, from all its processes, of at most 4096 bytes" {
     for mode in "" "--workers 4"; do
         write_much "$mode" combined
         logged 40 '127\.0\.0\.1 - - \[[^]]*\] "GET /.*" 200 14 ".*" ".*" [0-9]+'
     done
 }
 
-@test "writes whole objects of JSON, from all its processes, of 4096 bytes at the most" {
+@test "writes whole objects of JSON, from all its processes, of at most 4096 bytes" {
     write_much "--workers 4" json
     "$PYTHON" -c 'import json, sys; assert {json.loads(line)["status"] for line in open(sys.argv[1])} == {200}' "$log"
 }
@@ -335,7 +335,7 @@ END
     said 0 kept
 }
 
-@test "goes on where the disk is full, and says so once" {
+@test "goes on where the disk is full, and logs that once" {
     [ -c /dev/full ] || skip "there is no /dev/full here"
     for mode in "" "--workers 2"; do
         : >"$stderr"
@@ -346,7 +346,7 @@ END
     done
 }
 
-@test "goes on when the reader of its log is gone, and says so once" {
+@test "goes on when the reader of its log is gone, and logs that once" {
     mkfifo "$log"
     head -n 1 "$log" >"$answer" 3>&- 4>&- & reader=$!
     start_server --access-log "$log" hello:app
@@ -380,7 +380,7 @@ END
     done
 }
 
-@test "shows the failure that a client could not be told of" {
+@test "logs the failure of a response whose head was sent" {
     start_server broken:app
     run curl -s -m 10 "$url/later"
     eventually said 1 '\] ([a-z]+: )?GET /later HTTP/1\.1 failed \([0-9a-f]+\)$'
@@ -431,7 +431,7 @@ start_hanging() {
     hang /deaf
 }
 
-@test "says what a child was serving that it killed itself when its grace had passed" {
+@test "logs what a child was serving that it killed after the graceful timeout" {
     for mode in "" "--workers 1" "--workers 1 --threads 2"; do
         start_hanging "$mode" --graceful-timeout 0.2
         kill -TERM "$server_pid"
@@ -440,7 +440,7 @@ start_hanging() {
     done
 }
 
-@test "says what a child was serving that it killed itself on a second TERM" {
+@test "logs what a child was serving that it killed on a second TERM" {
     for mode in "" "--workers 1"; do
         start_hanging "$mode"
         kill -TERM "$server_pid"
@@ -450,7 +450,7 @@ start_hanging() {
     done
 }
 
-@test "says what a child was serving that it killed itself after --timeout" {
+@test "logs what a child was serving that it killed after --timeout" {
     for mode in "" "--workers 1"; do
         start_hanging "$mode" --timeout 0.3
         dies "$while_serving"
@@ -458,7 +458,7 @@ start_hanging() {
     done
 }
 
-@test "says what a child was serving that somebody else killed, and what kills so" {
+@test "logs what a child was serving that another process killed, and the likely cause" {
     for mode in "" "--workers 1" "--workers 1 --threads 2"; do
         start_hanging "$mode"
         kill -KILL "$(children)"
@@ -466,7 +466,7 @@ start_hanging() {
     done
 }
 
-@test "says what a child had served last that somebody else killed" {
+@test "logs what a child had served last that another process killed" {
     for mode in "" "--workers 1" "--workers 1 --threads 2"; do
         [ -z "$server_pid" ] || stop_server
         : >"$stderr"
@@ -486,7 +486,7 @@ start_shown() {
     SERVER_OPTIONS="$1" start_server "$2"
 }
 
-@test "shows on USR1 for whom, for how long and where an application hangs" {
+@test "shows on USR1 for which client, for how long and where an application hangs" {
     for mode in --no-fork "${modes[@]}"; do
         start_shown "$mode" latch:app
         exec 5<>"$LATCH"
@@ -516,7 +516,7 @@ start_shown() {
     echo "12" >&5
 }
 
-@test "shows on USR1 that a client is silent, and who" {
+@test "shows on USR1 that a client is silent, and its address" {
     start_server hello:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     eventually has_children 1

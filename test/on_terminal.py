@@ -9,7 +9,7 @@ import sys
 
 
 def copy(terminal: int) -> None:
-    """Copy until nobody has the other side open any more: an end of file, or on Linux an error."""
+    """Copy until no process has the other side open any more: an end of file, or on Linux an error."""
     try:
         for data in iter(lambda: os.read(terminal, 65536), b""):
             os.write(2, data)
@@ -20,7 +20,7 @@ def copy(terminal: int) -> None:
 def main() -> None:
     terminal, stderr = pty.openpty()
     if not os.fork():
-        if not os.fork():  # a child's child, of whom the program never hears
+        if not os.fork():  # a child's child, which the program never reaps
             os.close(stderr)
             copy(terminal)
         os._exit(0)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# What a proxy says of its client: whose word is taken, for what, and what others try. The peer of all is 127.0.0.1.
+# The forwarding fields: which peers are trusted for them, what is taken from them, and what others try. The peer of all is 127.0.0.1.
 
 load test_helper
 
@@ -174,7 +174,7 @@ refuses() {
     sees REMOTE_ADDR=192.0.2.1 wsgi.url_scheme=https
     asks 'X-Forwarded-For: 6.6.6.6, 192.0.2.1' 'X-Forwarded-Proto: https, http'
     sees REMOTE_ADDR=192.0.2.1 wsgi.url_scheme=http
-    # The one that there is, and the right-most where nobody says who the client is.
+    # The one that there is, and the right-most where no field names the client.
     asks 'X-Forwarded-For: 192.0.2.1, 10.0.0.2, 10.0.0.1' 'X-Forwarded-Proto: https'
     sees REMOTE_ADDR=192.0.2.1 wsgi.url_scheme=https
     asks 'X-Forwarded-Proto: http, https'
@@ -185,7 +185,7 @@ refuses() {
 
 # ---- who is believed ----
 
-@test "keeps from the application what anybody else says of a client" {
+@test "keeps forwarding fields of any other peer from the application" {
     start_server --forwarded-allow-ips 127.0.0.2,10.0.0.0/8,unix environ:app
     asks 'X-Forwarded-For: 192.0.2.1' 'X-Forwarded-Proto: https' 'X-Forwarded-Host: evil' 'X-Forwarded-Port: 1' \
         'X-Forwarded-Prefix: /evil' 'Forwarded: for=192.0.2.1' 'x-forwarded-for: 127.0.0.2' 'X-Other: kept'
@@ -197,13 +197,13 @@ refuses() {
     [ "$(grep -c -e 192.0.2.1 -e evil "$answer")" -eq 0 ]
 }
 
-@test "leaves to the application what a proxy that is trusted says" {
+@test "leaves forwarding fields of a trusted proxy to the application" {
     start_server environ:app
     asks 'X-Forwarded-For: 192.0.2.1,127.0.0.1' 'X-Forwarded-Port: 1' 'X-Forwarded-Prefix: /b' 'Forwarded: for=192.0.2.1'
     sees HTTP_X_FORWARDED_FOR=192.0.2.1,127.0.0.1 HTTP_X_FORWARDED_PORT=1 HTTP_X_FORWARDED_PREFIX=/b HTTP_FORWARDED=for=192.0.2.1
 }
 
-believes() {
+trusts() {
     asks 'X-Forwarded-For: 192.0.2.1'
     sees REMOTE_ADDR=192.0.2.1
 }
@@ -213,10 +213,10 @@ doubts() {
     sees REMOTE_ADDR=127.0.0.1
 }
 
-@test "believes those whom --forwarded-allow-ips names: addresses, networks, or all" {
+@test "trusts what --forwarded-allow-ips names: addresses, networks, or all" {
     for list in 127.0.0.0/8 ::ffff:127.0.0.1 '10.0.0.1, 127.0.0.0/30 ,::1' '*' '10.0.0.1,*'; do
         start_server --forwarded-allow-ips "$list" environ:app
-        believes || return
+        trusts || return
         stop_server
     done
     for list in '' 127.0.0.2/31,::1 ::/0 10.0.0.0/8,unix; do
@@ -226,18 +226,18 @@ doubts() {
     done
 }
 
-@test "believes those whom FORWARDED_ALLOW_IPS names, unless the option does" {
+@test "trusts what FORWARDED_ALLOW_IPS names, unless the option is given" {
     FORWARDED_ALLOW_IPS=10.0.0.1 start_server environ:app
     doubts
     stop_server
     FORWARDED_ALLOW_IPS='10.0.0.1,127.0.0.1' start_server environ:app
-    believes
+    trusts
     stop_server
     FORWARDED_ALLOW_IPS='*' start_server --forwarded-allow-ips 10.0.0.1 environ:app
     doubts
 }
 
-@test "believes those who come by a file where it is told to" {
+@test "trusts connections by a file where --forwarded-allow-ips has unix" {
     for list in '127.0.0.1,::1' unix; do
         start_server --bind "unix:$BATS_TEST_TMPDIR/at" --bind 127.0.0.1:0 --forwarded-allow-ips "$list" environ:app >/dev/null || true
         curl -s -m 10 --unix-socket "$BATS_TEST_TMPDIR/at" -H 'X-Forwarded-For: 6.6.6.6, 192.0.2.1' -H 'X-Forwarded-Proto: https' http://a/ >"$answer"
@@ -251,7 +251,7 @@ doubts() {
     done
 }
 
-@test "believes a proxy on the same machine by IPv6, and one by IPv4 on a listener for both" {
+@test "trusts a proxy on the same machine by IPv6, and one by IPv4 on a listener for both" {
     has_ipv6 || skip "there is no IPv6 here"
     launch=("$PYTHON" -c '
 import os, socket, sys
@@ -261,7 +261,7 @@ os.execvp(sys.argv[1], sys.argv[1:])')
     start_server --bind fd://7 environ:app
     curl -sf -m 10 -H 'X-Forwarded-For: 192.0.2.1' "http://[::1]:$port" >"$answer"
     sees REMOTE_ADDR=192.0.2.1
-    believes
+    trusts
     asks
     sees REMOTE_ADDR=127.0.0.1
 }
@@ -273,7 +273,7 @@ os.execvp(sys.argv[1], sys.argv[1:])')
     FORWARDED_ALLOW_IPS=nobody refuses ''
 }
 
-# ---- told once, and remembered for whom it was meant ----
+# ---- logged once, and remembered for the peer that sent it ----
 
 names_a_process() {
     seq 16 | xargs -P 8 -I{} curl -sf -m 10 -H 'X-Forwarded-For: 192.0.2.1' -H 'Connection: close' "$url" >>"$answer"
@@ -292,13 +292,13 @@ says_once() {
     : >"$stderr"
 }
 
-@test "says whose word is dropped, and what would let it in, once for all its processes" {
+@test "logs which forwarding fields it drops, and the option that would trust them, once for all its processes" {
     says_once 2
     says_once 2 --workers 2
     says_once 1 --no-fork
 }
 
-@test "says nothing where nothing is dropped" {
+@test "logs nothing where no forwarding field is dropped" {
     start_server --forwarded-allow-ips 192.0.2.9 environ:app
     asks
     asks 'X_Forwarded_For: 192.0.2.1'
@@ -322,7 +322,7 @@ tells_apart() {
     done
 }
 
-@test "gives no peer what another may say with the same bytes" {
+@test "trusts no peer for bytes that a trusted one has sent" {
     has_second_loopback || skip "127.0.0.2 is no address here"
     tells_apart --workers 1
     stop_server
@@ -343,7 +343,7 @@ forgets() {
     [ "$(grep -c -x 'HTTP_X_FORWARDED_FOR=192.0.2.1:5' "$answer")" -eq 5 ]
 }
 
-@test "takes what a proxy says for one request, and for no other on its connection" {
+@test "applies forwarding fields to one request, and to no other on its connection" {
     forgets
     stop_server
     forgets --workers 1
@@ -351,13 +351,13 @@ forgets() {
 
 # ---- what a client may try through a proxy that is trusted ----
 
-@test "takes no name with an underscore for what a proxy says" {
+@test "takes no name with an underscore for a forwarding field" {
     start_server environ:app
     asks 'X-Forwarded-For: 192.0.2.1' 'X_Forwarded_For: 6.6.6.6' 'X-Forwarded_For: 6.6.6.6' 'X_Forwarded_Proto: https' 'X_Forwarded_Host: evil'
     sees REMOTE_ADDR=192.0.2.1 HTTP_X_FORWARDED_FOR=192.0.2.1 wsgi.url_scheme=http HTTP_HOST=a
 }
 
-@test "takes nothing that a trailer section says for what a proxy says" {
+@test "takes no trailer field for a forwarding field" {
     start_server environ:app
     printf '%b' 'POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n' \
         '0\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\n\r\n' | raw >"$answer"

@@ -12,7 +12,7 @@ setup() {
 }
 
 # as_written DIRECTORY COMMAND...  sets the launcher: the server starts there by this command, whatever start_server has
-# of it, with a socket that listens already as systemd hands it over.
+# of it, with a socket that listens already as systemd passes it.
 as_written() {
     launch+=("$PYTHON" -c '
 import os, socket, sys
@@ -83,7 +83,7 @@ value() {
     [ "$(recipe dockerfile | grep -c .)" -le 10 ]
 }
 
-@test "sees its clients through nginx as the README has it, and not what they say of themselves" {
+@test "sees its clients through nginx as the README has it, and not what they claim to be" {
     type nginx >/dev/null 2>&1 || skip "there is no nginx: Debian's package nginx-light, Homebrew's nginx"
     start_server
     front=$port

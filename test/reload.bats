@@ -174,7 +174,7 @@ mends() {
     answers one
 }
 
-@test "finds nothing to say with --check-config where all is well, and leaves nothing" {
+@test "prints nothing with --check-config where all is well, and leaves nothing" {
     check --bind 127.0.0.1:0 --bind unix:socket --workers 2 app:app
     [ "$status" -eq 0 ]
     [ "$output" = "" ]
@@ -193,7 +193,7 @@ mends() {
     wait_for "$checker"
 }
 
-@test "says in one line with --check-config that the server could not start" {
+@test "prints one line with --check-config where the server could not start" {
     start_server
     cannot "no module named nowhere" --bind 127.0.0.1:0 nowhere:app
     cannot "cannot listen on 127.0.0.1:$port: Address already in use" --bind "127.0.0.1:$port" app:app

@@ -2,14 +2,15 @@
 # Reading a request: what is served, what is refused, and how a refusal is told. Where a sender and a receiver could
 # read a request in two ways, it is refused. The long tables stand in tables.py; here are the most telling inputs.
 
-# bats file_tags=every-mode
+# bats file_tags=every-mode,parser
 load test_helper
 
 setup() {
     start_server seen:app
 }
 
-@test "says in one sentence which rule a request broke, with the clause, and closes" {
+# bats test_tags=modes
+@test "answers in one sentence which rule a request broke, with the clause, and closes" {
     run raw <<<$'GET / HTTP/1.1\r\nHost : a\r\n\r'
     [ "${lines[0]}" = $'HTTP/1.1 400 Bad Request\r' ]
     [ "$(grep -c -i -x -E $'(connection: close|x-content-type-options: nosniff|date: .* GMT)\r' <<<"$output")" -eq 3 ]
@@ -38,6 +39,7 @@ setup() {
 }
 
 # RFC 9112 9.6: closing on unread bytes resets the connection, and the reset overtakes the answer.
+# bats test_tags=modes
 @test "lets a client that goes on sending read its refusal" {
     restart --max-body 1000 seen:app
     head -c 800000 /dev/zero >"$BATS_TEST_TMPDIR/body"
@@ -46,6 +48,7 @@ setup() {
 }
 
 # RFC 9112 9.6: else a reset could overtake the answer. The second byte would meet it.
+# bats test_tags=modes
 @test "takes what a refused client still sends" {
     altered linger_s=30
     restart seen:app
@@ -235,6 +238,7 @@ setup() {
     verdicts cuts
 }
 
+# bats test_tags=modes
 @test "serves the next client wherever one leaves" {
     verdicts departures
 }

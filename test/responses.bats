@@ -190,7 +190,7 @@ made_more_than() {
     body_ends ''
 }
 
-@test "cuts what exceeds the application's Content-Length, and says so" {
+@test "cuts what exceeds the application's Content-Length, and logs that" {
     start_server as_asked:app
     for target in '/1234567?status=200+OK&Content-Length=5' '/1234/567/890?status=200+OK&Content-Length=5'; do
         exchange "GET $target HTTP/1.1\r\nHost: a\r\n\r\n$next"
@@ -206,6 +206,7 @@ made_more_than() {
     body_ends ''
 }
 
+# bats test_tags=modes
 @test "asks for no more where the Content-Length has come" {
     start_server endless:app
     [ "$(curl -s -m 10 "$url/short")" = "more" ]
@@ -213,6 +214,7 @@ made_more_than() {
 }
 
 # RFC 9112 9.6: a client that has not said close may be sending on, and the reset would destroy the answer.
+# bats test_tags=modes
 @test "drains what comes after a response that was the last" {
     start_server as_asked:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
@@ -240,6 +242,7 @@ made_more_than() {
     [ "$(grep -c '^HTTP/' "$answer")" -eq 1 ]
 }
 
+# bats test_tags=modes
 @test "ends the connection without a last chunk when the application fails in the middle" {
     start_server broken:app
     exchange "GET /later HTTP/1.1\r\nHost: a\r\n\r\n$next"
@@ -270,7 +273,7 @@ made_more_than() {
 }
 
 # RFC 9110 6.6.1, 10.2.4
-@test "says Date and Server once" {
+@test "sends Date and Server once" {
     start_server as_asked:app
     for target in '/body?status=200+OK' '/one/two?status=200+OK' '/?status=204+None' '/?status=200'; do
         exchange "GET $target HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -304,7 +307,7 @@ sys.exit(abs(said - time.time()) > 600)' "$(sed -n 's/^Date: //p' <<<"$head")"
 }
 
 # RFC 9112 9.3
-@test "keeps a connection of HTTP/1.1 open, and says nothing of it" {
+@test "keeps a connection of HTTP/1.1 open, without a Connection field" {
     start_server as_asked:app
     exchange "GET /body?status=200+OK HTTP/1.1\r\nHost: a\r\n\r\n$next"
     lacks Connection Keep-Alive
@@ -312,7 +315,7 @@ sys.exit(abs(said - time.time()) > 600)' "$(sed -n 's/^Date: //p' <<<"$head")"
 }
 
 # RFC 9112 9.6
-@test "says that it closes when the client asked for it, and closes" {
+@test "sends Connection: close when the client asked for it, and closes" {
     start_server as_asked:app
     for value in close Close 'x, CLOSE' ', close ,x' 'keep-alive, close'; do
         exchange "GET /body?status=200+OK HTTP/1.1\r\nHost: a\r\nConnection: $value\r\n\r\n$next"
@@ -322,14 +325,14 @@ sys.exit(abs(said - time.time()) > 600)' "$(sed -n 's/^Date: //p' <<<"$head")"
     done
 }
 
-@test "closes a connection of HTTP/1.0, and says so" {
+@test "closes a connection of HTTP/1.0, with Connection: close" {
     start_server as_asked:app
     exchange "GET /body?status=200+OK HTTP/1.0\r\n\r\n$next"
     has "Connection: close"
     body_is body
 }
 
-@test "keeps a connection of HTTP/1.0 open when the client asked for it, and says so" {
+@test "keeps a connection of HTTP/1.0 open when the client asked for it, with Connection: keep-alive" {
     start_server as_asked:app
     for value in keep-alive 'x, Keep-Alive'; do
         exchange "GET /body?status=200+OK HTTP/1.0\r\nConnection: $value\r\n\r\n$next"
@@ -348,17 +351,19 @@ sys.exit(abs(said - time.time()) > 600)' "$(sed -n 's/^Date: //p' <<<"$head")"
     [ "$(grep '^send ' "$stderr" | grep -c -v ' 1$')" -eq 3 ] # the second block is another send; "ready" has one byte
 }
 
-@test "holds an application up whose client does not read, and serves others" {
+# bats test_tags=modes
+@test "pauses an application whose client does not read, and serves others" {
     start_server held_up:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET /blocks HTTP/1.1\r\nHost: a\r\n\r\n' >&6
     eventually made_more_than 2
     read -r -t 2 <>"$never" || true
-    [ "$(made)" -lt 500 ] # 32 MB, of which the system's buffers take 10 at the most
+    [ "$(made)" -lt 500 ] # 32 MB, of which the system's buffers take at most 10
     [ "$(curl -s -m 10 "$url")" = "another" ]
     exec 6>&-
 }
 
+# bats test_tags=modes
 @test "goes on with the application when its client reads again" {
     start_server held_up:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
@@ -370,6 +375,7 @@ sys.exit(abs(said - time.time()) > 600)' "$(sed -n 's/^Date: //p' <<<"$head")"
 }
 
 # RFC 9112 8: the end of the connection is the end of such a body, but for a reset.
+# bats test_tags=modes
 @test "resets the connection of HTTP/1.0 when the application fails in the middle of a body without a length" {
     start_server broken:app
     run curl -s -m 10 --http1.0 "$url/later"

@@ -153,20 +153,6 @@ breaks() {
     done
 }
 
-@test "tells systemd that it is ready, that it starts anew, that it is ready again, also after a failure, and that it stops" {
-    take_notices
-    start_server app:app
-    eventually has_noticed 1 READY=1
-    renew
-    app_is 'broken = 1 / 0'
-    renew
-    has_noticed 2 RELOADING=1
-    stop_server
-    eventually has_noticed 1 STOPPING=1
-    has_noticed 3 READY=1
-    [ "$(grep -c -e READY -e RELOADING "$notices")" -eq 5 ]
-}
-
 @test "kills an import that hangs when HUP comes again after the graceful timeout" {
     for SERVER_OPTIONS in "" "--workers 1"; do
         exec 5<>"$LATCH"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bats
 # A minute of everything at once, as soak.py says; SOAK_SECONDS=600 makes it ten. It takes a minute that shows little on most
-# days: make test leaves it out.
+# days: make test leaves it to make test-all.
 #
-# bats file_tags=soak
+# bats file_tags=all
 
 load test_helper
 

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-THINK_S = (0.001, 0.01, 0.05, 0.2)
+THINK_S = (0.01, 0.02, 0.05, 0.2)
 
 
 def main():
@@ -32,7 +32,7 @@ def main():
             except (OSError, http.client.HTTPException) as error:
                 found[repr(error)] += 1
                 connection.close()
-            time.sleep(think or 0.002)
+            time.sleep(think or 0.01)
         connection.close()
 
     clients = [threading.Thread(target=client, args=(think,)) for think in (*THINK_S, 0, 0, 0, 0)]

@@ -801,7 +801,7 @@ PASSED_ON = (
         "CVE-2026-42544",
         b"HTTP_SEC_WEBSOCKET_PROTOCOL='\\x80\\xff'",
     ),
-    # CVE-2021-28861, CPython: nobody is sent elsewhere
+    # CVE-2021-28861, CPython: no client is sent elsewhere
     ("200", "9112 3.2.1", b"GET //evil.com/..%2f..%2f../dir HTTP/1.0\r\n\r\n", "CVE-2021-28861", b"'//evil.com/../../../dir'"),
     # CVE-2018-7490, uWSGI; CVE-2024-49766, werkzeug: a path names no file
     ("200", "9112 3.2.1", b"GET /..%2f..%2f..%2fetc/passwd HTTP/1.0\r\n\r\n", "CVE-2018-7490", b"'/../../../etc/passwd'", b"root:"),

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# TLS: the handshake, the records and their end. What a client sees is what it sees of plain HTTP, and nobody cuts it
+# TLS: the handshake, the records and their end. What a client sees is what it sees of plain HTTP, and none can cut it
 # unseen.
 
 # bats file_tags=every-mode
@@ -206,7 +206,7 @@ refused() {
 }
 
 # bats test_tags=fork
-@test "tells the application that the scheme is https, and takes the key from the certificate's file" {
+@test "gives the application https as the scheme, and takes the key from the certificate's file" {
     cat "$CERTS/server.pem" "$CERTS/server.key" >"$BATS_TEST_TMPDIR/both.pem"
     start_server --certfile "$BATS_TEST_TMPDIR/both.pem" environ:app
     fetch "https://127.0.0.1:$port" | grep -q -x wsgi.url_scheme=https
@@ -249,7 +249,7 @@ END
 
 # In TLS 1.3 a client takes the handshake for done, and sends: a reset would overtake the alert (RFC 9112 9.6).
 # bats test_tags=fork
-@test "tells clients without a certificate that they need one, whatever they send" {
+@test "answers clients without a certificate by an alert, whatever they send" {
     for SERVER_OPTIONS in "" --no-fork; do
         start_https --ca-certs "$CERTS/ca.pem" hello:app
         client <<'END'
@@ -266,7 +266,7 @@ END
     done
 }
 
-@test "tells clients of plain HTTP that what they speak to is https" {
+@test "answers clients of plain HTTP that this is https" {
     start_https hello:app
     client <<'END'
 for method in b"GET", b"POST", b"DELETE", b"OPTIONS":
@@ -277,6 +277,7 @@ END
     [ ! -s "$stderr" ]
 }
 
+# bats test_tags=modes
 @test "has no handshake delay another client" {
     start_https --header-timeout 60 hello:app
     client <<'END'
@@ -288,7 +289,7 @@ END
 }
 
 # bats test_tags=fork
-@test "has handshakes give way when all processes or descriptors are taken" {
+@test "evicts handshakes when all processes or descriptors are taken" {
     start_https --header-timeout 60 --max-children 4 hello:app
     client <<<'held = [dial(), dial(opening(50))] * 4; assert ask(connect()) == PAGE'
     stop_server
@@ -300,6 +301,7 @@ END
     done
 }
 
+# bats test_tags=modes
 @test "has a handshake come within --header-timeout, however it is cut" {
     start_https --header-timeout 0.5 hello:app
     client <<'END'
@@ -320,6 +322,7 @@ END
 
 # ---- requests and responses ----
 
+# bats test_tags=modes
 @test "answers what is pipelined, in one record or two, on a connection that is kept" {
     start_https --keep-alive 60 hello:app
     client <<'END'
@@ -332,6 +335,7 @@ assert rest(sock).count(PAGE) == 2
 END
 }
 
+# bats test_tags=modes
 @test "reads records that arrive byte by byte, and many small ones" {
     start_https echo:app
     client <<'END'
@@ -360,7 +364,7 @@ END
 }
 
 # bats test_tags=fork
-@test "takes chunks and gives chunks, and says 100 Continue" {
+@test "takes chunks and gives chunks, and sends 100 Continue" {
     start_https echo:app
     fetch -i -H 'Expect: 100-continue' -H 'Transfer-Encoding: chunked' --data-binary $'one\ntwo' "$url" >"$answer"
     [ "$(statuses <"$answer")" = "100 200" ]
@@ -383,6 +387,7 @@ END
 }
 
 # The large block is more than the system takes in at once, and the last of its response.
+# bats test_tags=modes
 @test "sends what is yielded and what is written at the pace of a slow reader" {
     start_https blocks:app
     client <<'END'
@@ -396,7 +401,7 @@ for path, size in (b"/", len(lines)), (b"/written", len(lines)), (b"/announced",
 END
 }
 
-@test "has no client who reads fast enough finish a large block within --send-timeout" {
+@test "gives a client that reads fast enough more than --send-timeout for a large block" {
     start_https --send-timeout 0.5 large:app
     client <<'END'
 sock = connect(LAST, 4096)
@@ -427,6 +432,7 @@ END
 
 # ---- the end: without a length it is that of the connection, and close_notify tells it from a cut ----
 
+# bats test_tags=modes
 @test "ends a response without a length by close_notify" {
     start_https stream:app
     client <<'END'
@@ -437,6 +443,7 @@ END
 }
 
 # curl takes the end of the connection for that of the body: only a reset tells it.
+# bats test_tags=modes
 @test "shows no end of a response that the application has cut, also to clients that need no close_notify" {
     start_https closing:app
     client <<<'assert not ends_well(connect(b"GET /fails-later HTTP/1.0\r\n\r\n"))'
@@ -478,7 +485,8 @@ assert more(sock).endswith(b"\r\n\r\ndone\n")
 END
 }
 
-@test "heeds clients that reset, wherever they are, and disturbs no other" {
+# bats test_tags=modes
+@test "ends connections that clients reset at any point, and disturbs no other" {
     start_https large:app
     client <<'END'
 kept, whole = connect(GET[:9]), opening()
@@ -492,6 +500,7 @@ END
     [ ! -s "$stderr" ]
 }
 
+# bats test_tags=modes
 @test "waits for a next request as long as --keep-alive says, and no longer for a part of its record" {
     start_https --keep-alive 0.5 --header-timeout 1 hello:app
     client <<'END'
@@ -513,6 +522,7 @@ with contextlib.suppress(BrokenPipeError, ConnectionResetError):
 END
 }
 
+# bats test_tags=modes
 @test "takes no processor time while it waits for its clients" {
     [ -r /proc/self/stat ] || skip "no /proc tells here what processes take"
     start_https --header-timeout 60 --keep-alive 60 blocks:app
@@ -537,6 +547,7 @@ END
 
 # ---- processes and signals ----
 
+# bats test_tags=modes
 @test "finishes the response in flight on TERM, to its close_notify, and closes what is idle by one" {
     start_https stream:app
     client <<'END'
@@ -579,8 +590,9 @@ END
 }
 
 # Each sends its next request as soon as it has a response, and loses none but after a moment: see kept_clients.py.
-@test "loses no request of busy clients when it is told to stop" {
-    for _ in 1 2 3; do
+# bats test_tags=modes
+@test "loses no request of busy clients on TERM" {
+    for _ in 1 ${all:+2 3}; do
         start_https hello:app
         client <<'END'
 late, answers, before = {connect(GET): False for _ in range(8)}, 0, time.monotonic()
@@ -617,7 +629,7 @@ serial_is() {
 }
 
 # bats test_tags=fork
-@test "has its certificate renewed by HUP, loses nobody meanwhile, and keeps the old where there is no new" {
+@test "renews its certificate on HUP, loses no request meanwhile, and keeps the old where there is no new" {
     for SERVER_OPTIONS in "" "--workers 2"; do
         put server.pem server.key
         start_server --certfile "$BATS_TEST_TMPDIR/server.pem" --keyfile "$BATS_TEST_TMPDIR/server.key" hello:app

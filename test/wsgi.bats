@@ -53,6 +53,7 @@ begin() {
     grep -q -x "REMOTE_PORT='[1-9][0-9]*'" <<<"$body"
 }
 
+# bats test_tags=modes
 @test "gives the application the variables of WSGI, of their types" {
     start_server environ_repr:app
     get /
@@ -64,7 +65,7 @@ begin() {
 }
 
 # PEP 3333: SCRIPT_NAME is where the application is, PATH_INFO what is left of the path; either may be empty.
-@test "mounts the application below --root-path, and tells it so" {
+@test "mounts the application below --root-path, in SCRIPT_NAME" {
     start_server --root-path /one/two environ_repr:app
     for path in /one/two /one/two/ /one/two/three%2Ffour '/%6Fne/two/five?/one'; do
         get "$path"
@@ -92,7 +93,7 @@ begin() {
 }
 
 # PEP 3333: native strings, of characters that latin-1 has, as in PATH_INFO.
-@test "tells a --root-path beyond ASCII as it tells such a path" {
+@test "gives a --root-path beyond ASCII as it gives such a path" {
     start_server --root-path /é environ_repr:app
     get /%C3%A9/%C3%A9
     shows "SCRIPT_NAME='/Ã©'"
@@ -109,7 +110,8 @@ begin() {
 }
 
 # PEP 3333: multiprocess is true if an equivalent application may run in another process.
-@test "says whether other processes serve too" {
+# bats test_tags=modes
+@test "sets wsgi.multiprocess where other processes serve too" {
     start_server environ_repr:app
     get /
     shows "wsgi.multiprocess=$(if forks || [ "$(workers)" -gt 0 ]; then echo True; else echo False; fi)"
@@ -148,7 +150,7 @@ begin() {
     [ "$(grep -c '^[1-9][0-9] names, spoiled: False$' "$answer")" -eq 4 ]
 }
 
-@test "gives a chunked body its CONTENT_LENGTH, and says nothing of the chunks" {
+@test "gives a chunked body its CONTENT_LENGTH, and no Transfer-Encoding" {
     start_server environ_repr:app
     exchange 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n'
     shows "CONTENT_LENGTH='6'"
@@ -240,6 +242,7 @@ WAYS
     [ ! -s "$stderr" ]
 }
 
+# bats test_tags=modes
 @test "raises exc_info again where the head is on its way, and ends the connection" {
     start_server starts:app
     exchange 'GET /replaced_too_late HTTP/1.1\r\nHost: a\r\n\r\nGET /nothing HTTP/1.0\r\n\r\n'
@@ -283,6 +286,7 @@ WAYS
     grep -q '^  TypeError: .*str' "$stderr"
 }
 
+# bats test_tags=modes
 @test "keeps little of 64 MB in memory that the application writes" {
     start_server writes:app
     curl -sf -m 60 -o "$answer" "$url/much"
@@ -292,6 +296,7 @@ WAYS
 }
 
 # The first response waits for its client half way, while the second is made from beginning to end.
+# bats test_tags=modes
 @test "keeps the contexts of two responses apart that are made at the same time" {
     start_server context_stream:app
     begin 'GET /one HTTP/1.0\r\n\r\n'
@@ -300,6 +305,7 @@ WAYS
     [ "$(sed '1,/^.$/d' <&6 | sort -u | tr -d ' ')" = "/one" ]
 }
 
+# bats test_tags=modes
 @test "sends each block before it asks for the next" {
     start_server stream:app
     exec 5<>"$LATCH"
@@ -311,6 +317,7 @@ WAYS
 }
 
 # PEP 3333, "The write() Callable": what it was given goes out, or waits in a buffer, while the application goes on.
+# bats test_tags=modes
 @test "sends what is written while the application goes on" {
     exec 5<>"$LATCH"
     start_server writes:app
@@ -336,6 +343,7 @@ WAYS
     printed_once "closed /empty"
 }
 
+# bats test_tags=modes
 @test "closes the iterable when the application fails" {
     start_server closing:app
     for way in fails-first fails-later text never-started; do
@@ -344,6 +352,7 @@ WAYS
     done
 }
 
+# bats test_tags=modes
 @test "closes the iterable soon after the client has left" {
     start_server closing:app
     begin 'GET /endless HTTP/1.1\r\nHost: a\r\n\r\n'
@@ -361,7 +370,7 @@ WAYS
     grep -q '^  ValueError: broken on purpose' "$stderr"
 }
 
-@test "says what the application returned instead of an iterable of bytes" {
+@test "logs what the application returned instead of an iterable of bytes" {
     start_server odd_returns:app
     while read -r path word; do
         fails_plainly "$path"
@@ -477,7 +486,7 @@ RETURNS
 }
 
 # A response without a Content-Type, which is none of the server's business else.
-@test "tells what PEP 3333 does not allow with --validate, and answers 500" {
+@test "logs what PEP 3333 does not allow with --validate, and answers 500" {
     start_server --validate as_asked:app
     get '/body?status=200+OK'
     status_is "500 Internal Server Error"
@@ -487,6 +496,7 @@ RETURNS
     status_is "200 OK"
 }
 
+# bats test_tags=modes
 @test "passes the validator of wsgiref" {
     start_server validated:app
     for name in hello echo environ stream contexts pid printing latch context_stream closing/all 'as_asked/body?status=200+OK&Content-Type=text/plain'; do
@@ -506,6 +516,7 @@ RETURNS
     [ ! -s "$stderr" ]
 }
 
+# bats test_tags=modes
 @test "sends a file from its position to its end, and by the kernel" {
     altered shown-sends
     head -c 5000000 /dev/urandom >"$FILE"
@@ -583,7 +594,7 @@ RETURNS
     fails_plainly "/?status=200+OK&Date=a&date=a" "/?status=200+OK&Server=a&SERVER=b" "/?status=200+OK&Location=/a&location=/b"
 }
 
-@test "sends the text of a str whatever it says when it is formatted" {
+@test "sends the text of a str whatever its __str__ returns" {
     start_server odd_text:app
     get /
     status_is "200 Even"
@@ -609,6 +620,7 @@ RETURNS
 }
 
 # RFC 9112: the client has its response when its last byte has come, whatever remains to be done here.
+# bats test_tags=modes
 @test "ends a response before the iterable has closed" {
     exec 5<>"$LATCH"
     start_server closes_late:app
@@ -620,6 +632,7 @@ RETURNS
     done
 }
 
+# bats test_tags=modes
 @test "closes an iterable of empty blocks soon after the client has left" {
     start_server empty_blocks:app
     begin 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'

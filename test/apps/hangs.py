@@ -1,4 +1,4 @@
-"""Answer with "done", at once, at /hang never, at /deaf never and heeding no exception, and at /stream never after a
+"""Answer with "done", at once, at /hang never, at /deaf never and stopped by no exception, and at /stream never after a
 first block."""
 
 import time

@@ -1,4 +1,4 @@
-"""Answer /blocks with 64 KB blocks for ever and print a line for each, every other request with one line."""
+"""Answer /blocks with 64 KB blocks without end and print a line for each, every other request with one line."""
 
 
 def blocks():

@@ -1,4 +1,4 @@
-"""Answer with a sum made in threads; at /left leave a thread running for ever."""
+"""Answer with a sum made in threads; at /left leave a thread running without end."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
