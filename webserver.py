@@ -1775,8 +1775,8 @@ UNAVAILABLE_ERRNOS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # an address tha
 class Listener:
     """A listening socket, its names, and the requests that came by it before."""
 
-    def __init__(self, sock: socket.socket, bind: str, name: str = "", file: Any = None) -> None:
-        """`bind` is what asked for it, `name` the server's, `file` the identity of a socket file of ours."""
+    def __init__(self, sock: socket.socket, bind: str, name: str = "") -> None:
+        """`bind` is what asked for it, `name` the server's."""
         sock.setblocking(False)
         # Connections inherit these. Without the second one the socket of a slow reader takes megabytes at
         # once, then nothing for minutes.
@@ -1787,8 +1787,9 @@ class Listener:
                 pass
         _own_descriptors.add(sock.fileno())
         self.sock = sock
-        self.bind = bind
-        self.file = file
+        self.passed_in = bind.startswith("fd://")
+        self.path = bind[5:] if bind.startswith("unix:") else ""  # of a socket file that was made here
+        self.file_status: Any = os.lstat(self.path) if self.path else None
         address = sock.getsockname()
         self.unix = sock.family not in (socket.AF_INET, socket.AF_INET6)
         self.where = f"unix:{address}" if self.unix else f"port {address[1]}"
@@ -1800,13 +1801,12 @@ class Listener:
 
     def remove_file(self) -> None:
         """Remove the socket file, if it is still the one that was made here."""
-        path = self.bind[len("unix:") :]
-        if self.file and identity(path) == self.file:
-            os.unlink(path)
+        if os.path.lexists(self.path) and os.path.samestat(self.file_status, os.lstat(self.path)):
+            os.unlink(self.path)
 
     def close(self, shut_down: bool = False) -> None:
-        """Close it. `shut_down` ends it for every process that has it open, unless it was passed in."""
-        if shut_down and not self.bind.startswith("fd://"):
+        """Close it in this process. `shut_down` ends it for every process, unless it was passed in."""
+        if shut_down and not self.passed_in:
             try:
                 self.sock.shutdown(socket.SHUT_RDWR)
             except OSError:  # another process was first, or the system cannot
@@ -1815,32 +1815,30 @@ class Listener:
         self.sock.close()
 
 
-def identity(path: str) -> Optional[Tuple[int, int]]:
-    """Return what tells a file from another one of its name, None where there is no file."""
-    try:
-        status = os.lstat(path)
-        return status.st_dev, status.st_ino
-    except OSError:
-        return None
-
-
 def listen(bind: str, backlog: int) -> List[Listener]:
     """Return listeners for a --bind: HOST:PORT on each address, all on the same port; unix:PATH; fd://N, a
     socket that is open already. Raises ConfigError."""
     try:
         if re.match("unix:.", bind):
-            return [Listener(bind_unix(bind[5:], backlog), bind, "", identity(bind[5:]))]
+            path = os.path.abspath(bind[5:])
+            return [Listener(bind_unix(path, backlog), "unix:" + path)]
         if re.fullmatch("fd://[0-9]{1,9}", bind):
-            return [Listener(inherited_socket(int(bind[5:])), bind)]
+            sock = socket.socket(fileno=int(bind[5:]))
+            listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if sock.type != socket.SOCK_STREAM or not listens or sock.fileno() in _own_descriptors:
+                sock.detach()
+                raise OSError(errno.EINVAL, "not a listening socket")
+            sock.set_inheritable(False)
+            return [Listener(sock, bind)]
         match = BIND.fullmatch(bind)
         if not match or int(match[3]) > 65535:
             raise ConfigError(f"not HOST:PORT, :PORT, [IPV6]:PORT, unix:PATH or fd://N: {bind}")
         host, port = match[1] or match[2], int(match[3])
-        names = ("127.0.0.1", "::1") if host == "localhost" else (host or None,)
-        resolve, kind = socket.getaddrinfo, socket.SOCK_STREAM
-        infos = [info for name in names for info in resolve(name, port, 0, kind, 0, socket.AI_PASSIVE)]
-        found = list(dict.fromkeys((family, address) for family, _, _, _, address in infos))
-        return [Listener(sock, bind, host) for sock in bind_all(found, port, backlog)]
+        addresses: Dict[Any, Any] = {}  # to their families
+        for name in ("127.0.0.1", "::1") if host == "localhost" else (host or None,):
+            for info in socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE):
+                addresses[info[4]] = info[0]
+        return [Listener(sock, bind, host) for sock in bind_all(addresses, port, backlog)]
     except (OSError, UnicodeError) as error:
         reason = str(getattr(error, "strerror", None) or error).split(" (")[0]
         raise ConfigError(f"cannot listen on {bind}: {reason}") from None
@@ -1848,56 +1846,39 @@ def listen(bind: str, backlog: int) -> List[Listener]:
 
 def bind_unix(path: str, backlog: int) -> socket.socket:
     """Return a socket that listens on a file, in place of one that no process listens on. Raises OSError."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)  # a full backlog is that of a living server
+        if client.connect_ex(path) == errno.ECONNREFUSED and stat.S_ISSOCK(os.lstat(path).st_mode):
+            os.unlink(path)
     sock = socket.socket(socket.AF_UNIX)
     try:
-        try:
-            sock.bind(path)
-        except OSError as error:
-            with socket.socket(socket.AF_UNIX) as client:
-                client.setblocking(False)  # a full backlog is that of a living server
-                if error.errno != errno.EADDRINUSE or client.connect_ex(path) != errno.ECONNREFUSED:
-                    raise
-            if not stat.S_ISSOCK(os.lstat(path).st_mode):
-                raise
-            os.unlink(path)
-            sock.bind(path)
+        sock.bind(path)
         sock.listen(backlog)
         return sock
-    except BaseException:
+    except OSError:
         sock.close()
         raise
 
 
-def inherited_socket(descriptor: int) -> socket.socket:
-    """Return the listening socket that this descriptor is. Raises OSError."""
-    os.set_inheritable(descriptor, False)
-    sock = socket.socket(fileno=descriptor)
-    if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        sock.detach()
-        raise OSError(errno.EINVAL, "not a listening socket")
-    return sock
-
-
-def bind_all(found: List[Tuple[Any, Any]], port: int, backlog: int, tries: int = 20) -> List[socket.socket]:
-    """Return a listening socket for each of these addresses that this machine has. Raises OSError."""
+def bind_all(addresses: Dict[Any, Any], port: int, backlog: int, tries: int = 20) -> List[socket.socket]:
+    """Return a listening socket for each address that this machine has, on the same port. Raises OSError."""
     socks: List[socket.socket] = []
     try:
-        for family, (host, _, *scope) in found:
+        for (host, _, *scope), family in addresses.items():
             same = socks[0].getsockname()[1] if socks else port
             try:
                 socks.append(socket.create_server((host, same, *scope), family=family, backlog=backlog))
             except OSError as error:
-                if error.errno not in UNAVAILABLE_ERRNOS or len(found) == 1:
+                if error.errno not in UNAVAILABLE_ERRNOS:
                     raise
-                unavailable = error
         if not socks:
-            raise unavailable
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
         return socks
     except OSError as error:
         for sock in socks:
             sock.close()
         if error.errno == errno.EADDRINUSE and not port and tries:  # free on one address, taken on another
-            return bind_all(found, port, backlog, tries - 1)
+            return bind_all(addresses, port, backlog, tries - 1)
         raise
 
 
@@ -2680,6 +2661,7 @@ class Server:
         self.pid = os.getpid()
         self.loop = Loop(self.on_wake)
         self.lifeline, self.lifeline_writer = open_pipe()
+        self.acceptor: Optional[Acceptor] = None  # of a ForkServer
         self.children: Dict[int, ChildRecord] = {}
         self.slot_bytes = options.threads * Scoreboard.SLOT_BYTES  # of one child
         self.slots = list(range(len(self.board.memory) - self.slot_bytes, 0, -self.slot_bytes))  # unused ones
@@ -2710,14 +2692,6 @@ class Server:
 
     def on_child_exit(self, record: ChildRecord, status: int) -> None:
         """Go on without a child."""
-        raise NotImplementedError
-
-    def is_done(self) -> bool:
-        """Return whether nothing is left to serve."""
-        return not self.children
-
-    def stop_accepting(self) -> None:
-        """Drain the listeners, or leave them to another Server."""
         raise NotImplementedError
 
     def spawn(self, main: Callable[[int], None], text: bytes, *kept: int) -> None:
@@ -2773,7 +2747,20 @@ class Server:
         with the last. Where DRAINING is set, drain."""
         self.ending = True
         self.flags[CLOSING] = 1
-        self.stop_accepting()
+        if self.lifeline_writer >= 0 and (self.flags[DRAINING] or not self.acceptor):
+            _own_descriptors.discard(self.lifeline_writer)
+            os.close(self.lifeline_writer)
+            self.lifeline_writer = -1
+        if not self.acceptor:
+            for record in self.children.values():
+                if not record.ready:  # it has nothing to finish
+                    self.kill(record)
+            for listener in self.listeners:
+                listener.close()
+        elif self.flags[DRAINING]:
+            self.acceptor.drain()
+        else:
+            self.acceptor.retire()
         self.end_if_done()
 
     def drain(self) -> None:
@@ -2784,22 +2771,18 @@ class Server:
             self.loop.call_later("abort", self.limits.graceful_timeout_s, self.abort)
             self.end()
 
-    def close_lifeline(self) -> None:
-        """Have all idle children go."""
-        _own_descriptors.discard(self.lifeline_writer)
-        os.close(self.lifeline_writer)
-        self.lifeline_writer = -1
-
     def abort(self) -> None:
-        """Kill all children, and end when they are reaped."""
+        """Drop what is held, kill all children, and end when they are reaped."""
         self.drain()
+        if self.acceptor:
+            self.acceptor.held.clear()
         for record in self.children.values():
             self.kill(record)
-        self.loop.running = bool(self.children)
+        self.end_if_done()
 
     def end_if_done(self) -> None:
-        """Leave the loop when it is told to end and the last child has ended."""
-        if self.ending and self.is_done():
+        """Leave the loop when it is told to end, and nothing is left to serve."""
+        if self.ending and not self.children and not (self.acceptor and not self.acceptor.is_done()):
             self.loop.running = False
 
     def kill(self, record: ChildRecord) -> None:
@@ -2871,7 +2854,7 @@ def backlog_length(sock: socket.socket) -> int:
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, "TCP_INFO", -1), 28)
         return int(struct.unpack_from("I", info, 24)[0])  # tcpi_unacked, of a listener the backlog (Linux)
-    except (OSError, struct.error):
+    except (OSError, struct.error):  # another system, or a closed or unix socket
         return 0
 
 
@@ -2917,32 +2900,14 @@ class ForkServer(Server):
             except BlockingIOError:
                 pass
             if full:
-                wanted = sum(backlog_length(listener.sock) for listener in self.acceptor.listeners)
+                wanted = sum(backlog_length(listener.sock) for listener in self.listeners)
                 os.write(self.lifeline_writer, b"." * min(max(1, wanted), self.limits.max_children))
         return False
 
     def on_child_exit(self, record: ChildRecord, status: int) -> None:
         """Go on with the connections that wait: there is capacity."""
-        if self.acceptor.full or self.acceptor.draining:
+        if self.acceptor and (self.acceptor.full or self.acceptor.draining):
             self.acceptor.resume()
-
-    def stop_accepting(self) -> None:
-        """Drain the listeners and have idle children go, or leave the listeners to another Server."""
-        if self.flags[DRAINING]:
-            self.close_lifeline()
-            self.acceptor.drain()
-        else:
-            self.acceptor.retire()
-
-    def abort(self) -> None:
-        """Drop what is held, and kill all children."""
-        self.drain()
-        self.acceptor.held.clear()
-        super().abort()
-
-    def is_done(self) -> bool:
-        """Return whether nothing is left to serve."""
-        return not self.children and self.acceptor.is_done()
 
 
 class PreforkServer(Server):
@@ -2984,7 +2949,19 @@ class PreforkServer(Server):
             gc.freeze()
         worker = Worker(context, self.listeners, at, options.threads, self.lifeline)
         worker.others = [slot for slot in self.all_slots if slot != at]
-        worker.ask_to_leave = context.on_max_requests = functools.partial(self.leave_worker, worker)
+
+        def set_phase(phase: int) -> None:
+            self.board.memory[at + PHASE] = phase
+            try:
+                os.write(self.loop.waker, b".")
+            except OSError:  # the Server is dead, or has enough to read
+                pass
+
+        def leave() -> None:
+            set_phase(LEAVING)
+            worker.check_flags()
+
+        worker.ask_to_leave = context.on_max_requests = leave
         if options.max_requests:
             import random
 
@@ -2992,23 +2969,10 @@ class PreforkServer(Server):
         if worker.pool and self.limits.timeout_s:
             worker.pool.check_timeouts()
         worker.publish_load()
-        self.set_phase(worker, READY)
+        set_phase(READY)
         worker.loop.watch(self.lifeline, worker.on_lifeline)
         worker.acceptor.resume()
         worker.loop.run()
-
-    def set_phase(self, worker: Worker, phase: int) -> None:
-        """Let the Server know how far a worker is."""
-        self.board.memory[worker.at + PHASE] = phase
-        try:
-            os.write(self.loop.waker, b".")
-        except OSError:  # it is dead, or has enough to read
-            pass
-
-    def leave_worker(self, worker: Worker) -> None:
-        """Have this worker replaced, and retire when its successor is ready."""
-        self.set_phase(worker, LEAVING)
-        worker.check_flags()
 
     def on_wake(self) -> None:
         """See which workers are ready, and which ask to be replaced."""
@@ -3036,16 +3000,6 @@ class PreforkServer(Server):
             delay_s = self.backoff.after(f"worker {record.pid}", record.started_at, record.ready)
             if delay_s:
                 self.loop.call_later("spawn", delay_s, self.spawn_missing)
-
-    def stop_accepting(self) -> None:
-        """Have the workers drain or retire; one that is not ready has nothing to finish."""
-        if self.lifeline_writer >= 0:
-            self.close_lifeline()
-        for record in self.children.values():
-            if not record.ready:
-                self.kill(record)
-        for listener in self.listeners:
-            listener.close()
 
 
 # ---- supervisor: keeps a Server, and its own pid, across restarts -----------------------------
@@ -3192,10 +3146,10 @@ class Supervisor:
                 elif not server.killed:
                     server.killed = True
                     send_word(server.channel, b"a")
-                    self.loop.call_later("kill", 1.0, functools.partial(self.kill, server.pid))
+                    self.loop.call_later("kill", 1.0, functools.partial(self.kill, server))
                 return
         self.reload_requested = False
-        if self.options.app is None and self.options.given_app:
+        if self.options.app is None and self.options.default_app is not hello:
             log("notice", "HUP renews workers, certificates and logs; an application object cannot be imported anew")
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         self.spawn()
@@ -3236,7 +3190,7 @@ class Supervisor:
             self.remove_files()
             for server in self.servers.values():
                 send_word(server.channel, b"a")
-            self.loop.timers.setdefault("kill now", (time.monotonic() + 1, self.kill_all))
+            self.loop.timers.setdefault("kill now", (time.monotonic() + 1, self.kill))
         self.reload()
 
     def reap(self) -> None:
@@ -3261,7 +3215,7 @@ class Supervisor:
             if not server.ready:
                 os.kill(server.pid, signal.SIGTERM)
         self.loop.call_later("files", self.limits.drain_delay_s, self.remove_files)
-        self.loop.call_later("kill", self.limits.drain_delay_s + self.limits.graceful_timeout_s + 2, self.kill_all)
+        self.loop.call_later("kill", self.limits.drain_delay_s + self.limits.graceful_timeout_s + 2, self.kill)
         self.reap()
 
     def remove_files(self) -> None:
@@ -3270,17 +3224,12 @@ class Supervisor:
             listener.remove_file()
             listener.close()
 
-    def kill_all(self) -> None:
-        """End what does not end by itself; as PID 1, whatever is left ends with it."""
-        for pid in self.servers:
-            self.kill(pid)
-        if not self.servers:
-            self.loop.running = False
-
-    def kill(self, pid: int) -> None:
-        """Kill a Server, if it is still there."""
-        if pid in self.servers:
-            os.kill(pid, signal.SIGKILL)
+    def kill(self, *servers: ChildRecord) -> None:
+        """Kill these Servers or all, if they are still there. As PID 1, end with whatever else is left."""
+        for server in servers or self.servers.values():
+            if server.pid in self.servers:
+                os.kill(server.pid, signal.SIGKILL)
+        self.loop.running = bool(self.servers)
 
 
 def run_server(options: Any, listeners: List[Listener], channel: socket.socket) -> int:
@@ -3302,7 +3251,6 @@ def run_server(options: Any, listeners: List[Listener], channel: socket.socket) 
     context = make_context(options)
     if options.preload or not options.workers:
         context.app = options.load()
-        warn_of_threads()
     fcntl.fcntl(channel, fcntl.F_SETFL, flags)
     signal.signal(signal.SIGIO, signal.SIG_DFL)
     handle_signals(ignore_signal, *STOP_SIGNALS, signal.SIGHUP)
@@ -3367,77 +3315,77 @@ def run_alone(options: Any, listeners: List[Listener]) -> int:
 # ---- command line: from arguments to a running server -----------------------------------------
 
 
-def number(low: float, high: float, kind: Any = int) -> Callable[[str], Any]:
-    """Return a function that reads a number in this range, and raises ArgumentTypeError."""
+def count_workers(text: str) -> int:
+    """Return the number of workers that `text` asks for: N, or auto for one a processor."""
+    if text != "auto":
+        return int(text)
+    affinity = getattr(os, "sched_getaffinity", None)  # of a container, where the system has it
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+VALUES: Any = {  # the pattern and the type of a value, by what stands for it in --help; else any line
+    "N": ("(?=.*[1-9])[0-9]{1,7}", int),
+    "S": (r"(?=.*[1-9])[0-9]{1,6}(\.[0-9]+)?", float),
+    "BYTES": ("[1-9][0-9]{0,14}", int),
+    "N/auto": ("[0-9]{1,4}|auto", count_workers),
+    "/PATH": (r"(/[^/?#\x00-\x20\x7f]+)*", str),
+    "LIST": (".*", TrustedProxies),
+    "FORMAT": ("combined|json", str),
+}
+OPTIONS = """\
+application
+--app                       MODULE:APP  -                   MODULE, MODULE:NAME or MODULE:FACTORY()
+--root-path                 /PATH       -                   mount the application below this path
+--validate                  -           -                   check the application against PEP 3333
+--reload                    -           -                   restart when a source file changes
+--check-config              -           -                   import, bind, read certificates, report, and exit
+listening
+--bind                      HOST:PORT   -                   or unix:PATH, fd://N; repeatable (localhost:8888)
+--backlog                   N           backlog             connections that may wait in the kernel
+processes
+--no-fork                   -           -                   serve in one process, for debuggers
+--max-children              N           max_children        processes at once; further clients wait
+--workers                   N/auto      0                   processes; 0: one for each connection
+--threads                   N           1                   of each worker, to call the application
+--preload                   -           -                   import the application before workers are forked
+--max-requests              N           0                   replace a worker after so many; 0: never
+--max-requests-jitter       N           0                   and up to so many more, at random
+limits and timeouts
+--header-timeout            S           header_timeout_s    seconds for the head of a request
+--keep-alive                S           keep_alive_s        seconds that a connection may be idle
+--stall-timeout             S           stall_timeout_s     seconds that a body may be behind --min-rate
+--send-timeout              S           send_timeout_s      seconds that a reader may be behind it
+--min-rate                  BYTES       rate_bytes_per_s    bytes a second, sent or read by a client
+--timeout                   S           timeout_s           seconds of a call to the application; 0: any
+--graceful-timeout          S           graceful_timeout_s  seconds for requests in flight at the end
+--drain-delay               S           drain_delay_s       seconds to go on before that
+--max-body                  BYTES       body_bytes          size of a request body
+--limit-request-line        BYTES       request_line_bytes  size of a request-line
+--limit-request-field-size  BYTES       field_line_bytes    size of a field line
+TLS
+--certfile                  FILE        -                   speak TLS, with this certificate and its chain
+--keyfile                   FILE        -                   its private key, if it is in another file
+--ca-certs                  FILE        -                   require client certificates that these signed
+proxies and logging
+--forwarded-allow-ips       LIST        127.0.0.1,::1       trusted: addresses, networks, unix, or *
+--access-log                FILE        -                   a line per request; -: stderr, as on a terminal
+--access-log-format         FORMAT      combined            combined or json
+--verbose                   -           -                   log the reason of each refusal, as on a terminal
+"""  # the name of each group; option, value (-: none, a flag), default or limit (-: none), help
+
+
+def value_reader(name: str, default: str) -> Callable[[str], Any]:
+    """Return what reads a value, and raises ValueError, which argparse explains by the name."""
+    pattern, kind = VALUES.get(name, (".*", str))
+    pattern += r"|0(\.0*)?" if default == "0" else ""
 
     def read(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = NEVER
-        if not low <= value <= high:
-            import argparse
+        if not re.fullmatch(pattern, text):
+            raise ValueError
+        return kind(text)
 
-            raise argparse.ArgumentTypeError(f"a number from {low:g} to {high:.15g}, not {text}")
-        return value
-
+    read.__name__ = name
     return read
-
-
-COUNT, SIZE, SECONDS = number(0, 10**6), number(1, 10**15), number(1e-6, 10**6, float)
-OPTIONS: Any = (  # groups of (option, type or None for a flag, default or attribute of Limits, metavar, help)
-    ("application", (
-        ("--app", str, None, "MODULE:APP", "the WSGI application: MODULE, MODULE:NAME or MODULE:FACTORY(); by "
-         "default a page says hello"),
-        ("--root-path", str, "", "/PATH", "mount the application below this path"),
-        ("--validate", None, False, "", "check the application against PEP 3333, by wsgiref.validate"),
-        ("--reload", None, False, "", "restart when a source file changes"),
-        ("--check-config", None, False, "", "import, bind, read the certificates, report what fails, and exit"),
-    )),
-    ("listening", (
-        ("--bind", str, [], "HOST:PORT", "also :PORT, [IPV6]:PORT, unix:PATH and fd://N; may be repeated; port 0 "
-         "is any free one; by default the sockets of systemd, or 0.0.0.0:$PORT, or localhost:8888"),
-        ("--backlog", number(1, 10**6), "backlog", "N", "connections that may wait in the kernel"),
-    )),
-    ("processes", (
-        ("--no-fork", None, False, "", "serve in one process, for debuggers; a slow request delays the others"),
-        ("--max-children", number(1, 10**6), "max_children", "N", "processes at once; further clients wait"),
-        ("--workers", str, "0", "N", "worker processes with many connections each; auto: one a processor; 0: a "
-         "process for each connection; WEB_CONCURRENCY in the environment is another default"),
-        ("--threads", number(1, 10**6), 1, "N", "threads that call the application in each worker"),
-        ("--preload", None, False, "", "import the application once, before the workers are forked"),
-        ("--max-requests", COUNT, 0, "N", "replace a worker after so many requests; 0: never"),
-        ("--max-requests-jitter", COUNT, 0, "N", "and up to so many more, at random"),
-    )),
-    ("limits and timeouts", (
-        ("--header-timeout", SECONDS, "header_timeout_s", "S", "seconds for the head of a request to arrive"),
-        ("--keep-alive", SECONDS, "keep_alive_s", "S", "seconds that an idle connection stays open"),
-        ("--stall-timeout", SECONDS, "stall_timeout_s", "S", "seconds that a request body may be behind --min-rate"),
-        ("--send-timeout", SECONDS, "send_timeout_s", "S", "seconds that a reading client may be behind --min-rate"),
-        ("--min-rate", SIZE, "rate_bytes_per_s", "BYTES", "bytes a second of a request body, or read by a client"),
-        ("--timeout", number(0, 10**6, float), "timeout_s", "S", "seconds that a call into the application may take; "
-         "0: no limit"),
-        ("--graceful-timeout", SECONDS, "graceful_timeout_s", "S", "seconds for requests in flight at the end"),
-        ("--drain-delay", number(0, 10**6, float), "drain_delay_s", "S", "seconds to go on before that, with "
-         "Connection: close"),
-        ("--max-body", SIZE, "body_bytes", "BYTES", "size of a request body"),
-        ("--limit-request-line", SIZE, "request_line_bytes", "BYTES", "size of a request-line"),
-        ("--limit-request-field-size", SIZE, "field_line_bytes", "BYTES", "size of a field line"),
-    )),
-    ("TLS", (
-        ("--certfile", str, None, "FILE", "speak TLS, with this certificate and its chain"),
-        ("--keyfile", str, None, "FILE", "its private key, where --certfile does not have it"),
-        ("--ca-certs", str, None, "FILE", "require a certificate of clients, signed by one of these"),
-    )),
-    ("proxies and logging", (
-        ("--forwarded-allow-ips", str, "127.0.0.1,::1", "LIST", "proxies whose X-Forwarded-For and -Proto are "
-         "trusted: addresses, networks, unix, or *; FORWARDED_ALLOW_IPS in the environment is another default"),
-        ("--access-log", str, None, "FILE", "a line for each request; -: stderr, the default on a terminal"),
-        ("--access-log-format", str, "combined", "FORMAT", "combined, with the microseconds taken, or json"),
-        ("--verbose", None, False, "", "log the reason of each refusal, as on a terminal"),
-    )),
-)  # fmt: skip
-APP = re.compile(r"([^\W\d][\w-]*(?:\.[^\W\d][\w-]*)*)(?::([^\W\d]\w*(?:\.[^\W\d]\w*)*)(\(.*\))?)?", re.DOTALL)
 
 
 def make_parser() -> Any:
@@ -3449,129 +3397,93 @@ def make_parser() -> Any:
             raise ConfigError(message)
 
     layout = functools.partial(argparse.HelpFormatter, width=80)  # without a width it imports shutil
-    description = (__doc__ or "").split("\n")[0]
-    parser = Parser(prog="webserver.py", allow_abbrev=False, description=description, formatter_class=layout)
-    parser.add_argument("module", nargs="?", metavar="MODULE:APP", help="as --app")
-    for title, options in OPTIONS:
-        group = parser.add_argument_group(title)
-        for option, kind, default, metavar, text in options:
-            if kind is None:
-                group.add_argument(option, action="store_true", help=text)
-            elif default == []:
-                group.add_argument(option, action="append", default=[], metavar=metavar, help=text)
-            else:
-                dest = default if kind is not str and hasattr(Limits, str(default)) else option[2:].replace("-", "_")
-                default = getattr(Limits, dest, default)
-                shown = "" if default in (None, "") else f" ({default:.15g})" if kind is not str else f" ({default})"
-                group.add_argument(option, type=kind, dest=dest, default=default, metavar=metavar, help=text + shown)
+    usage = "%(prog)s [OPTION...] [MODULE:APP]"
+    parser = Parser("webserver.py", usage, formatter_class=layout, allow_abbrev=False)
+    parser.add_argument("module", nargs="?", metavar="MODULE:APP", help="as --app; by default hello")
     parser.add_argument("--version", action="version", version="webserver.py " + __version__)
-    parser.set_defaults(workers=os.environ.get("WEB_CONCURRENCY") or "0")
-    if "FORWARDED_ALLOW_IPS" in os.environ:
-        parser.set_defaults(forwarded_allow_ips=os.environ["FORWARDED_ALLOW_IPS"])
+    for line in OPTIONS.splitlines():
+        if not line.startswith("--"):
+            group = parser.add_argument_group(line)
+            continue
+        option, name, default, text = line.split(None, 3)
+        settings: Any = {"action": "store_true", "help": text}
+        if name != "-":
+            settings.update(action="store", metavar=name)
+            if hasattr(Limits, default):
+                settings["dest"], default = default, f"{getattr(Limits, default):.15g}"
+            settings["type"] = value_reader(name, default)
+            if default != "-":
+                settings.update(default=default, help=f"{text} ({default})")
+        if option == "--bind":
+            settings["action"] = "append"
+        group.add_argument(option, **settings)
+    parser.set_defaults(
+        workers=os.environ.get("WEB_CONCURRENCY") or "0",
+        forwarded_allow_ips=os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
+    )
     return parser
 
 
 def parse_options(arguments: Optional[Sequence[str]], app: Any) -> Any:
-    """Return the options, with `limits`, `trusted`, and `load`, which returns the application. Raises
-    ConfigError."""
+    """Return the options, and in `load` what returns the application. Raises ConfigError."""
     options = make_parser().parse_args(arguments)
-    options.limits = Limits()
-    for name, value in vars(options).items():
-        if hasattr(Limits, name):
-            setattr(options.limits, name, value)
-    check_processes(options)
+    limits = Limits()
+    vars(limits).update(vars(options))  # of which many have the names of limits
+    options.limits = limits
+    if options.no_fork:
+        options.workers = 0
+    elif not hasattr(os, "fork"):
+        raise ConfigError("this platform has no fork: use --no-fork")
+    if options.no_fork and (options.timeout_s or options.reload):
+        raise ConfigError("--timeout, --reload: not with --no-fork")
+    replaces = options.max_requests or options.max_requests_jitter
+    if not options.workers and (options.threads > 1 or options.preload or replaces):
+        raise ConfigError("--threads, --preload, --max-requests, --max-requests-jitter: only with --workers")
+    if (options.keyfile or options.ca_certs) and not options.certfile:
+        raise ConfigError("--keyfile, --ca-certs: only with --certfile")
     if options.app is not None and options.module is not None:
         raise ConfigError("the application is named twice")
-    if not re.fullmatch(r"(/[^/?#\x00-\x20\x7f]+)*", options.root_path):
-        raise ConfigError(f"--root-path: /PATH, without a slash at its end, not {options.root_path}")
-    if options.access_log_format not in ("combined", "json"):
-        raise ConfigError(f"--access-log-format: combined or json, not {options.access_log_format}")
-    if options.certfile is None and (options.keyfile, options.ca_certs) != (None, None):
-        raise ConfigError("--keyfile, --ca-certs: only with --certfile")
-    try:
-        options.trusted = TrustedProxies(options.forwarded_allow_ips)
-    except ValueError as error:
-        raise ConfigError(f"--forwarded-allow-ips, FORWARDED_ALLOW_IPS: {error}") from None
-    options.folder = working_folder()
-    for name in ("access_log", "certfile", "keyfile", "ca_certs"):
-        if getattr(options, name) not in (None, "", "-"):
-            setattr(options, name, os.path.join(options.folder, getattr(options, name)))
-    binds = options.bind or default_binds(os.environ)
-    relative = re.compile("unix:[^/]").match
-    options.bind = [f"unix:{options.folder}/{bind[5:]}" if relative(bind) else bind for bind in binds]
-    options.resolved_folder = os.getcwd()
     options.app = options.module if options.app is None else options.app
-    options.load = functools.partial(load_application, options, app)
-    options.given_app = app is not None
+    options.default_app = app
+    options.load = functools.partial(load_application, options)
+    environ = os.environ
+    passed_in = re.fullmatch("[1-9][0-9]{0,3}", environ.get("LISTEN_FDS", ""))  # sd_listen_fds(3)
+    if not options.bind and passed_in and environ.get("LISTEN_PID") == str(os.getpid()):
+        options.bind = [f"fd://{3 + index}" for index in range(int(passed_in[0]))]
+    elif not options.bind:
+        options.bind = [f"0.0.0.0:{environ['PORT']}" if environ.get("PORT") else "localhost:8888"]
+        if passed_in:
+            log("warning", "LISTEN_FDS is for another process, LISTEN_PID; --bind fd://3 takes the first")
+    try:
+        options.resolved_folder = os.getcwd()
+    except OSError as error:
+        raise ConfigError(f"the current folder cannot be used: {error.strerror}") from None
+    # The folder by the name that it was entered by: a link in it may lead to another release later.
+    options.folder = environ.get("PWD") or options.resolved_folder
+    if os.path.realpath(options.folder) != options.resolved_folder:
+        options.folder = options.resolved_folder
     return options
 
 
-def check_processes(options: Any) -> None:
-    """Make --workers a number. Raises ConfigError where it contradicts other options."""
-    if options.workers == "auto":
-        affinity = getattr(os, "sched_getaffinity", None)
-        options.workers = len(affinity(0)) if affinity else os.cpu_count() or 1
-    elif not re.fullmatch("[0-9]{1,4}", options.workers):
-        raise ConfigError(f"--workers, WEB_CONCURRENCY: a number or auto, not {options.workers}")
-    options.workers = 0 if options.no_fork else int(options.workers)
-    if not options.no_fork and not hasattr(os, "fork"):
-        raise ConfigError("this platform has no fork: use --no-fork")
-    for name, default in (("threads", 1), ("max_requests", 0), ("max_requests_jitter", 0), ("preload", False)):
-        if getattr(options, name) != default and not options.workers:
-            raise ConfigError(f"--{name.replace('_', '-')}: only with --workers")
-    if options.no_fork and (options.timeout_s or options.reload):
-        raise ConfigError("--timeout, --reload: not with --no-fork")
-
-
-def default_binds(environ: Any) -> List[str]:
-    """Return where to listen by default: the sockets of the service manager (sd_listen_fds(3)), a port that
-    the platform asks for, or the article's."""
-    count = environ.get("LISTEN_FDS", "")
-    if re.fullmatch("[1-9][0-9]{0,3}", count):
-        if environ.get("LISTEN_PID") == str(os.getpid()):
-            return [f"fd://{3 + number}" for number in range(int(count))]
-        log("warning", "LISTEN_FDS is for another process, LISTEN_PID; --bind fd://3 takes the first socket anyway")
-    return [f"0.0.0.0:{environ['PORT']}" if environ.get("PORT") else "localhost:8888"]
-
-
-def working_folder() -> str:
-    """Return the current folder by the name that it was entered by: a link in it may lead elsewhere later.
-    Raises ConfigError."""
-    name = os.environ.get("PWD", "")
-    try:
-        return name if os.path.isabs(name) and os.path.samefile(name, ".") else os.getcwd()
-    except OSError:
-        pass
-    try:
-        return os.getcwd()
-    except OSError as error:
-        raise ConfigError(f"the current folder cannot be used: {error.strerror}") from None
-
-
 def enter_folder(options: Any) -> None:
-    """Enter the working folder again, by its name: it may be another release now."""
-    import importlib
-
+    """Enter the working folder again, by its name. Raises ConfigError."""
     try:
         os.chdir(options.folder)
     except OSError as error:
         raise ConfigError(f"cannot enter {options.folder}: {error.strerror}") from None
     sys.path[:] = [os.getcwd() if name == options.resolved_folder else name for name in sys.path]
-    importlib.invalidate_caches()
+    sys.path_importer_cache.clear()
 
 
 def source_files() -> Set[Tuple[str, int]]:
     """Return the application's Python files, and when each was changed."""
     found, library = set(), os.path.dirname(os.__file__)
+    foreign = ("", "node_modules", "site-packages", "dist-packages")  # "": the root
     for top in {os.getcwd(), *map(os.path.abspath, sys.path)}:
-        if top == "/" or (top + "/").startswith(library + "/"):
+        if top.startswith(library) or os.path.basename(top) in foreign:
             continue
         for folder, folders, files in os.walk(top):
-            foreign = ("node_modules", "site-packages", "dist-packages", "__pycache__")
-            folders[:] = [
-                name for name in folders
-                if name[0] != "." and name not in foreign and not os.path.exists(f"{folder}/{name}/pyvenv.cfg")
-            ]  # fmt: skip
+            folders[:] = [name for name in folders if name[0] != "." and name not in foreign]
             for path in (os.path.join(folder, name) for name in files if name.endswith(".py")):
                 try:
                     found.add((path, os.stat(path).st_ctime_ns))  # st_mtime may be anything
@@ -3581,78 +3493,72 @@ def source_files() -> Set[Tuple[str, int]]:
 
 
 def hello(environ: Environ, start_response: Callable[..., Any]) -> List[bytes]:
-    """The article's page."""
+    """The application that is served by default."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"Hello, World!\n"]
 
 
-def load_application(options: Any, app: Any) -> Application:
-    """Return the application that the options name, or `app`, or the page. Raises ConfigError, and what its
-    module raises."""
-    try:
-        application: Application = find_application(options.app) if options.app is not None else hello if app is None else app
-    except SystemExit as error:
-        raise ConfigError(f"{options.app} ends the program at its import: SystemExit({error.code!r})") from None
-    patched = sys.modules.get("gevent.monkey") or sys.modules.get("eventlet.patcher")
-    if patched and (getattr(patched, "saved", None) or getattr(patched, "already_patched", None)):
-        name = patched.__name__.partition(".")[0]
-        raise ConfigError(f"{name} has patched the standard library, which this server cannot use then: see gunicorn")
+def load_application(options: Any) -> Any:
+    """Return the application that the options name. Raises ConfigError, and what its module raises."""
+    import warnings
+
+    app = options.default_app
+    if options.app is not None:
+        try:
+            app = find_application(options.app)
+        except SystemExit as error:
+            raise ConfigError(f"{options.app} ends the program: SystemExit({error.code!r})") from None
+    # What they patch waits in their own loops: gunicorn has workers for them.
+    gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    if getattr(gevent, "saved", None) or getattr(eventlet, "already_patched", None):
+        raise ConfigError("gevent or eventlet has patched the standard library: use another server")
+    warnings.filterwarnings("ignore", "This process .* multi-threaded", DeprecationWarning, module=__name__)
+    threading = sys.modules.get("threading")
+    forks = not options.no_fork and (options.preload or not options.workers)
+    if forks and threading and threading.active_count() > 1:
+        log("warning", "the application started threads at import; the children have none: see --workers")
     if options.validate:
         from wsgiref.validate import validator
 
-        application = validator(application)
-    return application
+        return validator(app)
+    return app
 
 
-def find_application(spec: str) -> Application:
-    """Return the application that MODULE:APP names. Raises ConfigError, and what its module raises."""
+def find_application(spec: str) -> Any:
+    """Return the application that MODULE, MODULE:NAME or MODULE:FACTORY(LITERALS) names. Raises as above."""
+    import ast
     import importlib
 
-    match = APP.fullmatch(spec)
-    if not match:
-        raise ConfigError(f"not MODULE, MODULE:APP or MODULE:FACTORY(): {spec}")
-    module, path, call_text = match.groups()
-    sys.path.insert(0, os.getcwd())
+    module_name, colon, path = spec.partition(":")
+    path, parenthesis, arguments = (path if colon else "app").partition("(")
+    if not all(map(str.isidentifier, [*module_name.replace("-", "_").split("."), *path.split(".")])):
+        raise ConfigError(f"not MODULE, MODULE:NAME or MODULE:FACTORY(): {spec}")
     try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name and (module + ".").startswith(error.name + "."):
-            raise ConfigError(f"no module named {error.name}") from None
-        raise
-    for name in (path or ("application" if hasattr(found, "application") else "app")).split("."):
-        if not hasattr(found, name):
-            raise ConfigError(f"{module} has no {path or 'application, and no app'}")
-        found = getattr(found, name)
-    if call_text:
-        positional, named = parse_literals(spec, call_text)
-        found = found(*positional, **named) if callable(found) else found
-    if not callable(found):
-        raise ConfigError(f"{spec} is not a WSGI application: {type(found).__name__} is not callable")
-    application: Application = found
-    return application
-
-
-def parse_literals(spec: str, call_text: str) -> Tuple[List[Any], Dict[str, Any]]:
-    """Return the arguments in a call of a factory. Raises ConfigError for what is not a literal."""
-    import ast
-
-    try:
-        call: Any = ast.parse("f" + call_text, mode="eval").body
+        call: Any = ast.parse("f(" + (arguments if parenthesis else ")"), mode="eval").body
         positional = [ast.literal_eval(value) for value in call.args]
-        return positional, {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+        named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+        if not isinstance(call.func, ast.Name) or None in named:
+            raise ValueError
     except (SyntaxError, ValueError, AttributeError, TypeError):
         raise ConfigError(f"the arguments of a factory are literals: {spec}") from None
-
-
-def warn_of_threads() -> None:
-    """Log where the application has started threads that are not in the processes which serve."""
-    import warnings
-
-    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-    threading = sys.modules.get("threading")
-    if threading and threading.active_count() > 1:
-        text = "the application started threads at import: the children that serve have none; see --workers"
-        log("warning", text)
+    sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{module_name}.".startswith(f"{error.name}."):
+            raise ConfigError(f"no module named {error.name}") from None
+        raise
+    if not colon and hasattr(module, "application"):
+        path = "application"
+    try:
+        found: Any = functools.reduce(getattr, path.split("."), module)
+    except AttributeError:
+        raise ConfigError(f"{module_name} has no {path}") from None
+    if parenthesis and callable(found):
+        found = found(*positional, **named)
+    if not callable(found):
+        raise ConfigError(f"{spec} is not a WSGI application: {type(found).__name__} is not callable")
+    return found
 
 
 def make_context(options: Any) -> ServerContext:
@@ -3660,7 +3566,7 @@ def make_context(options: Any) -> ServerContext:
     slots = 1 if options.no_fork else options.limits.max_children
     if options.workers:  # as many again while others retire
         slots = (2 * options.workers + 2) * options.threads
-    context = ServerContext(options.limits, options.trusted, slots, options.root_path)
+    context = ServerContext(options.limits, options.forwarded_allow_ips, slots, options.root_path or "")
     context.environ["wsgi.multithread"] = options.threads > 1
     context.verbose = options.verbose or os.isatty(2)
     if options.certfile is not None:
@@ -3682,7 +3588,12 @@ def start(options: Any) -> int:
         for bind in dict.fromkeys(options.bind):
             listeners += listen(bind, options.limits.backlog)
         if options.check_config:
-            return check_config(options)
+            new_log = options.access_log not in (None, "-") and not os.path.exists(options.access_log)
+            make_context(options)
+            if new_log:
+                os.unlink(options.access_log)
+            options.load()
+            return 0
         return run_alone(options, listeners) if options.no_fork else Supervisor(options, listeners).run()
     finally:
         for listener in listeners:
@@ -3690,27 +3601,15 @@ def start(options: Any) -> int:
             listener.close()
 
 
-def check_config(options: Any) -> int:
-    """Try what a start would do; return the exit status. Raises as start() does."""
-    new = options.access_log not in (None, "-") and not os.path.exists(options.access_log)
-    make_context(options)
-    if new:
-        os.unlink(options.access_log)
-    options.load()
-    return 0
-
-
 def open_standard_streams() -> None:
     """Open descriptors 0 to 2 where they are missing: a listener must not become stdout."""
-    for number in (0, 1, 2):
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest free number
-    sys.stdin = sys.stdin or open(0, closefd=False)
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)
-    sys.stderr = sys.stderr or open(2, "w", closefd=False, errors="backslashreplace")
-    for stream in (sys.stdout, sys.stderr):
+        stream = getattr(sys, name) or open(number, "w" if number else "r", closefd=False)
+        setattr(sys, name, stream)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)  # what is printed appears at once, in a pipe too
 
@@ -3724,12 +3623,10 @@ def serve(app: Union[str, Application], **options: Any) -> int:
     """Serve `app`, an application or MODULE:APP, until TERM or INT; return the exit status. `options` are the
     command line's, by the same names: serve(app, bind="localhost:8888", workers=2). HUP can import MODULE:APP
     anew, but not an object. Raises ConfigError, and ValueError in a thread."""
-    arguments: List[str] = []
-    if isinstance(app, str):
-        arguments.append(f"--app={app}")
-    elif not callable(app):
+    arguments = [f"--app={app}"] if isinstance(app, str) else []
+    if not arguments and not callable(app):
         raise ConfigError(f"serve takes a WSGI application, not {type(app).__name__}")
-    elif options.get("reload"):
+    if not arguments and options.get("reload"):
         raise ConfigError("--reload: only with an application that is named, MODULE:APP")
     for name, value in options.items():
         option = "--" + name.replace("_", "-")
@@ -3737,18 +3634,18 @@ def serve(app: Union[str, Application], **options: Any) -> int:
             if one is not None and one is not False:
                 arguments.append(option if one is True else f"{option}={one}")
     open_standard_streams()
-    before = signal.set_wakeup_fd(-1)  # raises in a thread
+    wakeup_before = signal.set_wakeup_fd(-1)  # raises in a thread
     try:
-        return start(parse_options(arguments, None if isinstance(app, str) else app))
+        return start(parse_options(arguments, app))
     finally:
-        signal.set_wakeup_fd(before)
+        signal.set_wakeup_fd(wakeup_before)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """The program: return its exit status."""
     open_standard_streams()
     try:
-        options = parse_options(arguments, None)
+        options = parse_options(arguments, hello)
         status = start(options)
         run_exit_functions(options.limits.graceful_timeout_s)
         return status

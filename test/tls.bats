@@ -169,9 +169,9 @@ refused() {
 @test "refuses files that are missing, and that are no certificate and no key, in a line" {
     cd "$CERTS"
     for bad in missing . tls_client.py; do
-        refused "--certfile $PWD/$bad" --certfile "$bad" --keyfile server.key
-        refused "--keyfile $PWD/$bad" --certfile server.pem --keyfile "$bad"
-        refused "--ca-certs $PWD/$bad" --certfile server.pem --keyfile server.key --ca-certs "$bad"
+        refused "--certfile $bad" --certfile "$bad" --keyfile server.key
+        refused "--keyfile $bad" --certfile server.pem --keyfile "$bad"
+        refused "--ca-certs $bad" --certfile server.pem --keyfile server.key --ca-certs "$bad"
     done
 }
 
