@@ -236,30 +236,28 @@ def grace_left(limits: Limits, state: int, timeout: float) -> float:
 class Connection:
     """A client's socket, and in `buffer` what was received and is not used yet."""
 
-    __slots__ = "block buffer call client_text context drain_deadline head limits listener may_block".split()
-    __slots__ += "peer release request request_cache sent since sock trusted turn_ends".split()
+    buffer: Any = b""  # bytes, and a bytearray while a head is gathered
+    head: Optional[bytes] = None  # the last one
+    request: Optional[Request] = None  # made of it; None while one is read
+    since = 0.0  # the beginning of an exchange, where it is logged
+    sent = 0  # bytes of a response that the kernel has taken
+    drain_deadline = NEVER  # for pipelined requests, when the server is closing
+    turn_ends = 0.0
+    client_text: Tuple[Any, bytes] = (None, b"")  # a request, and what the scoreboard shows of it
+    may_block = False
+    call: Any = None
+    block: Any = None
+    release: Any = None
 
     def __init__(self, sock: socket.socket, peer: Any, listener: Listener, context: ServerContext) -> None:
         self.sock: Any = sock
         # A peer of AF_UNIX has no address.
-        self.peer = (unmap_ipv4(peer[0]), str(peer[1])) if type(peer) is tuple else ("", "")
+        self.peer = (normalize_ip(peer[0]) or peer[0], str(peer[1])) if type(peer) is tuple else ("", "")
         self.trusted: bool = context.trusted.includes(self.peer[0] or "unix")
         self.listener = listener
         self.request_cache = listener.request_caches[self.trusted]
         self.context = context
         self.limits = context.limits
-        self.buffer: Any = b""  # bytes, and a bytearray while a head is gathered
-        self.head: Optional[bytes] = None  # the last one
-        self.request: Optional[Request] = None  # made of it; None while one is read
-        self.since = 0.0  # the beginning of an exchange, where it is logged
-        self.drain_deadline = NEVER  # for pipelined requests, when the server is closing
-        self.sent = 0  # bytes of a response that the kernel has taken
-        self.client_text: Tuple[Any, bytes] = (None, b"")  # a request, and what the scoreboard shows of it
-        self.turn_ends = 0.0
-        self.may_block = False
-        self.call: Any = None
-        self.block: Any = None
-        self.release: Any = None
 
     def client(self) -> str:
         """Return the client's address for logs, as far as it is known."""
@@ -486,19 +484,16 @@ FORWARDED = ["HTTP_FORWARDED", *("HTTP_X_FORWARDED_" + name for name in "FOR PRO
 FORWARDED_NODE = re.compile(r"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?|([0-9A-Fa-f:.]+)")
 
 
-def unmap_ipv4(address: str) -> str:
-    """Return an IPv4 address as such, where IPv6 carries it (RFC 4291 2.5.5.2)."""
-    return address[7:] if address.startswith("::ffff:") and "." in address else address
-
-
 @functools.lru_cache(maxsize=Limits.cached_lines)
 def normalize_ip(address: str) -> str:
-    """Return an IP address in its one canonical spelling, "" for what is none."""
+    """Return an IP address in its one canonical spelling, an IPv4 address in IPv6 as such (RFC 4291 2.5.5.2), ""
+    for what is no address."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        return unmap_ipv4(socket.inet_ntop(family, socket.inet_pton(family, address)))
+        text = socket.inet_ntop(family, socket.inet_pton(family, address))
     except (OSError, ValueError):
         return ""
+    return text[7:] if text.startswith("::ffff:") and "." in text else text
 
 
 class TrustedProxies:
@@ -555,12 +550,12 @@ class Request:
             raise limit_error(431, "a field line", limits.field_line_bytes)
         self.client: Optional[Tuple[str, str]] = None  # address and port, as a trusted proxy says
         self.log_fields: Any = None  # what the access log shows of it
-        self.environ: Environ = {**context.environ, **connection.listener.environ}
-        self.environ["REQUEST_METHOD"] = self.method
-        self.environ["REQUEST_URI"] = self.environ["RAW_URI"] = target
-        self.environ["SERVER_PROTOCOL"] = "HTTP/1.1" if self.minor else "HTTP/1.0"
+        environ = self.environ = {**context.environ, **connection.listener.environ}
+        environ["REQUEST_METHOD"] = self.method
+        environ["REQUEST_URI"] = environ["RAW_URI"] = target
+        environ["SERVER_PROTOCOL"] = "HTTP/1.1" if self.minor else "HTTP/1.0"
         # Keys that each exchange sets: a dict that has them already is copied without growing.
-        self.environ["REMOTE_ADDR"] = self.environ["REMOTE_PORT"] = self.environ["wsgi.input"] = None
+        environ["REMOTE_ADDR"] = environ["REMOTE_PORT"] = environ["wsgi.input"] = None
         try:
             self.add_fields(lines)
         except ValueError:
@@ -569,33 +564,19 @@ class Request:
         self.parse_framing(limits)
         self.apply_forwarded(connection)
 
-    def environ_for(self, connection: Connection, body: BinaryIO) -> Environ:
-        """Return a fresh environ for one exchange."""
-        environ = self.environ.copy()
-        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = self.client or connection.peer
-        environ["wsgi.input"] = body
-        if self.chunked:
-            environ["CONTENT_LENGTH"] = str(body.seek(0, io.SEEK_END))
-            body.seek(0)
-        return environ
-
     def add_fields(self, lines: List[str]) -> None:
-        """Add the field lines to the environ, repeated ones joined in order (RFC 9110 5.3). Raises ValueError
-        for what is not a field line, HTTPError."""
-        most = Limits.cached_line_bytes
-        pairs = [cached_field(line) if len(line) <= most else parse_field(line) for line in lines]
-        fields = dict(pairs)
-        if len(fields) < len(pairs):
-            fields.clear()
-            for line, (key, value) in zip(lines, pairs):
-                if key in fields:
-                    if key in SINGLETON_FIELDS:
-                        name = line.partition(":")[0]
-                        raise HTTPError(400, "this field occurs once in a request (RFC 9110 5.3)", name)
-                    value = fields[key] + ("; " if key == "HTTP_COOKIE" else ", ") + value
-                fields[key] = value
-        fields.pop("", None)
-        self.environ.update(fields)
+        """Add the field lines to the environ, repeated ones joined in order (RFC 9110 5.3). Raises HTTPError, and
+        ValueError for what is not a field line."""
+        environ, most = self.environ, Limits.cached_line_bytes
+        for line in lines:
+            key, value = cached_field(line) if len(line) <= most else parse_field(line)
+            if key in environ:
+                if key in SINGLETON_FIELDS:
+                    name = line.partition(":")[0]
+                    raise HTTPError(400, "this field occurs once in a request (RFC 9110 5.3)", name)
+                value = environ[key] + ("; " if key == "HTTP_COOKIE" else ", ") + value
+            environ[key] = value
+        environ.pop("", None)
 
     def parse_target(self, target: str) -> None:
         """Read the four forms of a request-target, and the Host beside them (RFC 9112 3.2)."""
@@ -746,28 +727,37 @@ class RequestCache:
         return request
 
 
-def read_head(connection: Connection) -> Optional[bytes]:
-    """Return the next head if it is there whole, b"" if it is not, None if nothing is. Raises
-    ClientDisconnected."""
-    data: Optional[bytes] = connection.buffer or connection.attempt(connection.sock.recv, Limits.block_bytes)
-    if not data:
+def read_head(connection: Connection) -> Steps[bytes]:
+    """Return the next head, b"" when nothing comes. Raises HTTPError, ClientDisconnected."""
+    data: Optional[bytes] = None
+    if connection.buffer:  # pipelined: others have their turn before it
+        yield from connection.yield_turn()
+        data = connection.buffer
+    elif connection.may_block or not connection.request:
+        # In other cases a response was just sent, and the next request is hardly there yet.
+        data = connection.attempt(connection.sock.recv, Limits.block_bytes)
+    if data is None and connection.request:
+        ready = yield KEEP_ALIVE, connection.limits.keep_alive_s
+        data = connection.attempt(connection.sock.recv, Limits.block_bytes)  # also at the last moment
+        if data is None and not ready:
+            return b""
+    if data == b"" or data in connection.request_cache.requests:
+        connection.buffer = b""
         return data
-    connection.buffer = b""
-    if data in connection.request_cache.requests:
-        return data
-    end = data.find(b"\r\n\r\n") + 4
-    if end < 4 or data.startswith(b"\r\n"):
-        end = 0  # gather_head() has to look closer
-    connection.buffer = data[end:]
-    return data[:end]
+    end = data.find(b"\r\n\r\n") + 4 if data else 0
+    if data and end >= 4 and not data.startswith(b"\r\n"):
+        connection.buffer = data[end:]
+        return data[:end]
+    connection.buffer = bytearray(data or b"")
+    return (yield from gather_head(connection))
 
 
 def gather_head(connection: Connection) -> Steps[bytes]:
     """Return the next head, in however many pieces it comes, without blank lines before it; b"" when
     nothing comes. What cannot become a head is refused at once. Raises HTTPError, ClientDisconnected."""
     limits, searched, checked, blank = connection.limits, 0, 0, 0
-    connection.request = None
-    data = connection.buffer = bytearray(connection.buffer)
+    connection.request = connection.head = None
+    data: bytearray = connection.buffer
     deadline = time.monotonic() + limits.header_timeout_s
     while True:
         while data.startswith(b"\r\n") and blank < limits.blank_lines:
@@ -835,8 +825,8 @@ class BodyReader:
         self.spool = Spool(self.limits.memory_bytes)
         self.deadline = connection.extend_deadline(self.limits.stall_timeout_s)
 
-    def read(self, request: Request) -> Steps[BinaryIO]:
-        """Return the body as a file, at its start. Raises HTTPError, ClientDisconnected."""
+    def read(self, request: Request, environ: Environ) -> Steps[None]:
+        """Put the body into the environ, as a file. Raises HTTPError, ClientDisconnected."""
         if request.expects_continue and not self.buffer:
             yield from self.connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
@@ -846,8 +836,8 @@ class BodyReader:
             log("error", f"cannot keep a body of more than {self.spool.size} bytes: {error.strerror}")
             raise HTTPError(500, "this body cannot be kept") from None
         self.connection.buffer = bytes(self.buffer)
-        file: BinaryIO = self.spool.file
-        return file
+        environ["wsgi.input"] = self.spool.file
+        environ["CONTENT_LENGTH"] = str(self.spool.size)
 
     def receive(self) -> Steps[bytes]:
         """Return what arrives next."""
@@ -1008,7 +998,7 @@ BODILESS = (204, 205, 304)  # RFC 9110 6.4.1, 15.3.6; an application does not se
 class ResponseHead:
     """The arguments of start_response, checked. `lines` are what goes on the wire for them."""
 
-    def __init__(self, status: str, headers: List[Tuple[str, str]]) -> None:
+    def __init__(self, status: str, *headers: Tuple[str, str]) -> None:
         """Raises TypeError and ValueError for what HTTP cannot carry."""
         if not STATUS.fullmatch(status):
             raise ValueError(f"a status is 200 to 599, a space and a reason, not {status!r} (PEP 3333)")
@@ -1039,7 +1029,8 @@ class ResponseHead:
         self.lines = "".join(lines).encode("latin-1")
 
 
-_response_heads: Dict[Any, ResponseHead] = {}  # by status and headers: an application repeats itself
+# An application repeats itself.
+cached_response_head = functools.lru_cache(maxsize=Limits.cached_response_heads)(ResponseHead)
 
 
 class Response:
@@ -1072,11 +1063,7 @@ class Response:
         try:
             if type(headers) is not list:
                 raise TypeError
-            self.head = _response_heads.get((status, *headers))
-            if not self.head:
-                if len(_response_heads) >= Limits.cached_response_heads:
-                    _response_heads.clear()
-                self.head = _response_heads[(status, *headers)] = ResponseHead(status, headers)
+            self.head = cached_response_head(status, *headers)
         except TypeError:
             takes = "a str and a list of tuples of two str"
             raise TypeError(f"start_response takes {takes}, not {status!r}, {headers!r} (PEP 3333)") from None
@@ -1299,28 +1286,20 @@ def serve_connection(connection: Connection) -> Steps[None]:
 def serve_requests(connection: Connection) -> Steps[bool]:
     """Read a request, call the application, send its response, and again. Return True when a response ends
     the connection, False when the client does. Raises HTTPError, ClientDisconnected."""
-    may_block, limits, access_log = connection.may_block, connection.limits, connection.context.access_log
-    cache = connection.request_cache
-    head: Optional[bytes] = None
+    cache, access_log = connection.request_cache, connection.context.access_log
     while True:
-        if connection.buffer:  # pipelined: others have their turn before it
-            yield from connection.yield_turn()
-        # After a response recv is tried at once only where it may block for a moment: elsewhere the next
-        # request is hardly there yet.
-        head = connection.head = read_head(connection) if connection.buffer or may_block or not head else None
-        if head is None and connection.request:
-            ready = yield KEEP_ALIVE, limits.keep_alive_s
-            head = connection.head = read_head(connection)  # also at the last moment
-            if head is None and not ready:
-                return False
-        head = connection.head = head or (yield from gather_head(connection))
+        head = connection.head = yield from read_head(connection)
         if not head:
             return False
         request = connection.request = cache.requests.get(head) or cache.add(head, connection)
         if access_log:
             connection.since = time.monotonic()
-        body = (yield from BodyReader(connection).read(request)) if request.has_body else io.BytesIO()
-        environ = request.environ_for(connection, body)
+        environ = request.environ.copy()
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = request.client or connection.peer
+        if request.has_body:
+            yield from BodyReader(connection).read(request, environ)
+        else:
+            environ["wsgi.input"] = io.BytesIO()
         response = Response(connection, request)
         try:
             keep_alive = yield from exchange(response, environ)
@@ -1330,7 +1309,7 @@ def serve_requests(connection: Connection) -> Steps[bool]:
                 access_log.log_request(connection, response.head.code, sent)
         if not keep_alive:
             return True
-        del body, environ, response  # an idle connection holds none
+        del environ, response  # an idle connection holds none
 
 
 def exchange(response: Response, environ: Environ) -> Steps[bool]:
@@ -1424,7 +1403,7 @@ def send_error(connection: Connection, error: HTTPError, head: Union[bytes, byte
     title = f"{error.status} {REASONS[error.status]}"
     body = f"{title}: {error.rule}\n".encode()
     headers = [("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff")]
-    data = ResponseHead(title, headers).lines + b"Content-Length: %d\r\nConnection: close\r\n" % len(body)
+    data = ResponseHead(title, *headers).lines + b"Content-Length: %d\r\nConnection: close\r\n" % len(body)
     data += date_line()
     framing_bytes, connection.sent = len(data), 0
     try:
