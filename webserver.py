@@ -18,11 +18,8 @@ contract of a conversation" below. The processes that run conversations:
         Child      runs one conversation, blocking                      (the default)
         Worker     runs many on an event loop, calls in a ThreadPool    (--workers, --threads)
 
-With --no-fork and in make_server() a Worker serves alone, without the processes above it.
-
-Rooms: limits, errors, grammar, transport, proxies, request, body, environ, response, log,
-conversation, loop, scoreboard, listeners, accepting, worker, threads, library, child, server,
-supervisor, command line. The words are those of RFC 9110, RFC 9112 and PEP 3333.
+With --no-fork and in make_server() a Worker serves alone. The words are those of RFC 9110, RFC 9112 and
+PEP 3333; a line of dashes begins each part of the file.
 """
 
 from __future__ import annotations
@@ -113,6 +110,11 @@ class Limits:
 
 # ---- errors: what ends an exchange, a connection or the program -------------------------------
 
+REASONS = {400: "Bad Request", 404: "Not Found", 408: "Request Timeout", 413: "Content Too Large"}
+REASONS.update({414: "URI Too Long", 417: "Expectation Failed", 431: "Request Header Fields Too Large"})
+REASONS.update({500: "Internal Server Error", 501: "Not Implemented", 505: "HTTP Version Not Supported"})
+LIMIT_CLAUSES = {400: "9112 7.1.1", 408: "9110 15.5.9", 413: "9110 15.5.14", 414: "9110 15.5.15", 431: "6585 5"}
+
 
 class HTTPError(Exception):
     """Refuse a request: a status, the rule that was broken with its clause, and the offending part."""
@@ -121,9 +123,6 @@ class HTTPError(Exception):
         super().__init__(status, rule)
         self.status = status
         self.rule = rule + (": " + ascii(part[:60]) if part else "")
-
-
-LIMIT_CLAUSES = {400: "9112 7.1.1", 408: "9110 15.5.9", 413: "9110 15.5.14", 414: "9110 15.5.15", 431: "6585 5"}
 
 
 def limit_error(status: int, what: str, limit: float, unit: str = "bytes") -> HTTPError:
@@ -139,11 +138,6 @@ class ConfigError(Exception):
     """The command line asks for what is not possible: one line on stderr, exit status 2."""
 
 
-REASONS = {400: "Bad Request", 404: "Not Found", 408: "Request Timeout", 413: "Content Too Large"}
-REASONS.update({414: "URI Too Long", 417: "Expectation Failed", 431: "Request Header Fields Too Large"})
-REASONS.update({500: "Internal Server Error", 501: "Not Implemented", 505: "HTTP Version Not Supported"})
-
-
 # ---- grammar: RFC 9110, RFC 9112 and RFC 3986 as regular expressions --------------------------
 
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -153,8 +147,8 @@ AUTHORITY = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]+)(?::[0-9]*)?" 
 
 REQUEST_LINE = re.compile(rf"({TOKEN}) ({TARGET}) HTTP/1\.([0-9])")
 FIELD_LINE = re.compile(rf"({TOKEN}):({VALUE})")
-HEAD_PREFIX = re.compile(rf"{TOKEN} {TARGET} HTTP/1\.[0-9]\r\n(?:{TOKEN}:{VALUE}\r\n)*".encode("latin-1"))
 FIELD_LINES = re.compile(rf"(?:{TOKEN}:{VALUE}\r\n)*".encode("latin-1"))
+HEAD_PREFIX = re.compile(rf"{TOKEN} {TARGET} HTTP/1\.[0-9]\r\n".encode("latin-1") + FIELD_LINES.pattern)
 TRAILER_LINE = re.compile(rf"(?:{TOKEN}:{VALUE})?\r\n".encode("latin-1"))
 CRLF = re.compile(rb"\r\n")
 HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?")
@@ -163,7 +157,6 @@ AUTHORITY_FORM = re.compile(rf"(?=.*:[0-9]+\Z){AUTHORITY}")
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 DIGITS = re.compile(r"[0-9]+")
-LENGTH = re.compile(r"[0-9]{1,18}")
 QUOTED = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
 EXTENSION = rf"[ \t]*;[ \t]*{TOKEN}(?:[ \t]*=[ \t]*(?:{TOKEN}|{QUOTED}))?"
 CHUNK_LINE = re.compile(rf"([0-9A-Fa-f]+)(?:{EXTENSION})*\r\n".encode("latin-1"))
@@ -173,16 +166,16 @@ FIELD_VALUE = re.compile(VALUE)
 
 # Wrong anywhere in a head, and refused before the head is whole. A bare LF or CR ends a line for some
 # parsers and not for others: two readings of one head, and between them a smuggled request.
-FORBIDDEN_OCTETS = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-
-BARE_LF = "a line ends in CRLF, not in a bare LF"
+BARE_LF, BARE_CR, CONTROL = r"(?<!\r)\n", r"\r(?=[^\n])", r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+FORBIDDEN_OCTETS = re.compile(f"{BARE_LF}|{BARE_CR}|{CONTROL}".encode())
+CRLF_RULE = "a line ends in CRLF, not in a bare LF"
 
 # Why a head is malformed, most telling first: what to search for, the status, the rule.
 HEAD_FAULTS = (
     (r"\A\r\n", 400, "too many empty lines before the request-line (RFC 9112 2.2)"),
-    (r"(?<!\r)\n", 400, BARE_LF + " (RFC 9112 2.2)"),
-    (r"\r(?=[^\n])", 400, "a CR is followed by a LF (RFC 9112 2.2)"),
-    (r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", 400, "a head has no control characters (RFC 9110 5.5)"),
+    (BARE_LF, 400, CRLF_RULE + " (RFC 9112 2.2)"),
+    (BARE_CR, 400, "a CR is followed by a LF (RFC 9112 2.2)"),
+    (CONTROL, 400, "a head has no control characters (RFC 9110 5.5)"),
     (r"\A[^\r]* HTTP/[02-9]\.[0-9]\r", 505, "the major version is 1 (RFC 9110 15.6.6)"),
     (rf"\A(?!{TOKEN} )[^ \r]*", 400, "a method is a token, and one space follows (RFC 9112 3)"),
     (r"\A[^ ]+ [^ \r]*#[^ \r]*", 400, "a request-target has no fragment (RFC 9112 3.2)"),
@@ -210,9 +203,9 @@ def explain_bad_head(head: str) -> HTTPError:
 #
 # A conversation is a generator. It yields what it needs, and its runner resumes it when that is there:
 #
-#     (state, timeout)   wait for the socket: to be writable in WRITE, readable in the other states. The
-#                        runner sends True when it is ready, False after `timeout` seconds or when the
-#                        connection is evicted. It may send True too early: every call is tried again.
+#     (state, timeout)   wait for the socket, for connection.events(state). The runner sends True when it is
+#                        ready, False after `timeout` seconds or when the connection is evicted. It may send
+#                        True too early: every call is tried again.
 #     (IN_APP, act)      call act() in a thread; send what it returned, throw what it raised
 #     (TURN, None)       resume after others have had their turn
 #
@@ -223,7 +216,8 @@ def explain_bad_head(head: str) -> HTTPError:
 
 # The states, in the order in which an evicting server prefers them; up to FIRST_BYTE nothing has arrived.
 KEEP_ALIVE, FIRST_BYTE, READ_HEAD, READ_BODY, WRITE, IN_APP, TURN = 1, 2, 3, 4, 5, 6, 7
-STATE_NAMES = ["", "idle", "waiting for a first byte", "reading a head", "reading a body", "writing", "in the application"]
+STATE_NAMES = ["", "idle", "waiting for a first byte", "reading a head", "reading a body", "writing"]
+STATE_NAMES.append("in the application")
 NO_EVENTS, READABLE, WRITABLE = 0, select.POLLIN, select.POLLOUT  # epoll has the same numbers
 
 NEVER = float("inf")
@@ -232,44 +226,44 @@ LINGER_OFF, LINGER_RESET = struct.pack("ii", 0, 0), struct.pack("ii", 1, 0)  # s
 
 
 def grace_left(limits: Limits, state: int, timeout: float) -> float:
-    """Return the seconds until a connection that waits in `state`, with `timeout` seconds left, has been
-    idle, or behind what its state allows, for the eviction grace."""
-    if state == KEEP_ALIVE:
-        return timeout - limits.keep_alive_s + limits.recv_timeout_s
-    allowed_s = {READ_BODY: limits.stall_timeout_s, WRITE: limits.send_timeout_s}
-    return timeout - allowed_s.get(state, limits.header_timeout_s) + limits.eviction_grace_s
+    """Return the seconds until a connection that waits in `state`, with `timeout` seconds left, may be evicted:
+    when it has been idle, or behind what its state allows, for the grace."""
+    allowed_s = {KEEP_ALIVE: limits.keep_alive_s, READ_BODY: limits.stall_timeout_s, WRITE: limits.send_timeout_s}
+    grace_s = limits.recv_timeout_s if state == KEEP_ALIVE else limits.eviction_grace_s
+    return timeout - allowed_s.get(state, limits.header_timeout_s) + grace_s
 
 
 class Connection:
     """A client's socket, and in `buffer` what was received and is not used yet."""
 
-    __slots__ = "buffer call client_text context drain_deadline head limits listener".split()
-    __slots__ += "peer release request request_cache since sock tls_event trusted turn_ends unsent".split()
+    buffer: Any = b""  # bytes, and a bytearray while a head is gathered
+    head: Optional[bytes] = None  # the last one
+    request: Optional[Request] = None  # made of it; None while one is read
+    since = 0.0  # the beginning of an exchange, where it is logged
+    sent = 0  # bytes of a response that the kernel has taken
+    drain_deadline = NEVER  # for pipelined requests, when the server is closing
+    turn_ends = 0.0
+    client_text: Tuple[Any, bytes] = (None, b"")  # a request, and what the scoreboard shows of it
+    call: Any = None
+    release: Any = None
 
     def __init__(self, sock: socket.socket, peer: Any, listener: Listener, context: ServerContext) -> None:
         self.sock: Any = sock
         # A peer of AF_UNIX has no address.
-        self.peer = (unmap_ipv4(peer[0]), str(peer[1])) if type(peer) is tuple else ("", "")
+        self.peer = (normalize_ip(peer[0]) or peer[0], str(peer[1])) if type(peer) is tuple else ("", "")
         self.trusted: bool = context.trusted.includes(self.peer[0] or "unix")
         self.listener = listener
         self.request_cache = listener.request_caches[self.trusted]
         self.context = context
         self.limits = context.limits
-        self.buffer: Any = b""  # bytes, and a bytearray while a head is gathered
-        self.head: Optional[bytes] = None  # the last one
-        self.request: Optional[Request] = None  # made of it; None while one is read
-        self.since = 0.0  # the beginning of an exchange, where it is logged
-        self.drain_deadline = NEVER  # for pipelined requests, when the server is closing
-        self.unsent = 0  # bytes of a response that the kernel has not taken yet
-        self.client_text: Tuple[Any, bytes] = (None, b"")  # a request, and what the scoreboard shows of it
-        self.turn_ends = 0.0
-        self.tls_event = NO_EVENTS  # what TLS waits for, where that is not what the state says
-        self.call: Any = None
-        self.release: Any = None
 
     def client(self) -> str:
         """Return the client's address for logs, as far as it is known."""
         return ((self.request and self.request.client) or self.peer)[0] or "unix"
+
+    def events(self, state: int) -> int:
+        """Return the poll events to wait for in `state`, which are TLS's own choice where it has made one."""
+        return getattr(self.sock, "wanted", 0) or (WRITABLE if state == WRITE else READABLE)
 
     def attempt(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Return what a call on the socket returns, None where it would block. Raises ClientDisconnected."""
@@ -280,38 +274,34 @@ class Connection:
         except OSError as error:
             raise ClientDisconnected from error
 
-    def events(self, state: int) -> int:
-        """Return what to wait for in `state`: TLS may have to read in order to write."""
-        return self.tls_event or (WRITABLE if state == WRITE else READABLE)
-
-    def receive(self, state: int, deadline: float) -> Steps[bytes]:
-        """Return what arrives, b"" at the end. It is tried once more after the deadline, so that bytes which
-        are there are not lost. Raises TimeoutError, ClientDisconnected."""
+    def retry(self, state: int, deadline: float, call: Callable[..., Any], *arguments: Any) -> Steps[Any]:
+        """Return what a call on the socket returns as soon as it does not block. It is tried once more after the
+        deadline, so that bytes which are there are not lost. Raises TimeoutError, ClientDisconnected."""
         ready = True
         while True:
-            data: Optional[bytes] = self.attempt(self.sock.recv, Limits.block_bytes)
-            if data is not None:
-                return data
+            result = self.attempt(call, *arguments)
+            if result is not None:
+                return result
             if not ready:
                 raise TimeoutError
             ready = yield state, deadline - time.monotonic()
 
-    def send_now(self, data: bytes) -> int:
-        """Send what the socket takes at once; return how much that is. Raises ClientDisconnected."""
-        self.unsent += len(data)
-        sent: int = self.attempt(self.sock.send, data) or 0
-        self.unsent -= sent
-        return sent
+    def receive(self, state: int, deadline: float) -> Steps[bytes]:
+        """Return what arrives, b"" at the end. Raises TimeoutError, ClientDisconnected."""
+        return self.retry(state, deadline, self.sock.recv, Limits.block_bytes)
 
-    def send_rest(self, data: bytes, sent: int = 0) -> Steps[None]:
-        """Send what is left of `data`, which is counted in `unsent` already. Raises ClientDisconnected."""
-        rest = memoryview(data)[sent:]
-        return self.transfer(len(rest), lambda done: self.attempt(self.sock.send, rest[done:]))
+    def send_now(self, data: bytes) -> int:
+        """Send what the socket takes at once; return how many bytes that is. Raises ClientDisconnected."""
+        sent: int = self.attempt(self.sock.send, data) or 0
+        self.sent += sent
+        return sent
 
     def send(self, data: bytes) -> Steps[None]:
         """Send `data`. Raises ClientDisconnected."""
-        self.unsent += len(data)
-        return self.send_rest(data)
+        sent = self.send_now(data)
+        if sent < len(data):
+            rest = memoryview(data)[sent:]
+            yield from self.transfer(len(rest), lambda done: self.attempt(self.sock.send, rest[done:]))
 
     def send_file(self, file: int, offset: int, count: int) -> Steps[None]:
         """Send `count` bytes of a regular file from `offset`, by the kernel where it can. Raises
@@ -332,7 +322,6 @@ class Connection:
             data = os.pread(file, min(Limits.block_bytes, count - done), offset + done)
             return self.attempt(self.sock.send, data) if data else 0
 
-        self.unsent += count
         return self.transfer(count, send_part)
 
     def transfer(self, count: int, send: Callable[[int], Optional[int]]) -> Steps[None]:
@@ -345,7 +334,7 @@ class Connection:
             sent = send(done)
             if sent:
                 done += sent
-                self.unsent -= sent
+                self.sent += sent
                 deadline = self.extend_deadline(stall_s, deadline, sent)
                 yield from self.yield_turn()
             elif sent == 0:
@@ -363,6 +352,16 @@ class Connection:
         if time.monotonic() >= self.turn_ends:
             yield TURN, None
             self.turn_ends = time.monotonic() + self.limits.time_slice_s
+
+    def is_last_response(self) -> bool:
+        """Return whether the server wants to close after this response. Requests that are in the socket already
+        are answered, for two seconds: closing with unread bytes would reset the connection, and lose them."""
+        if not self.context.is_closing():
+            return False
+        self.buffer = self.buffer or self.attempt(self.sock.recv, Limits.block_bytes, DONTWAIT) or b""
+        now = time.monotonic()
+        self.drain_deadline = min(self.drain_deadline, now + self.limits.linger_s)
+        return not self.buffer or now > self.drain_deadline
 
     def set_reset(self, on: bool) -> None:
         """Have close(), or the end of this process, reset the connection: a client must not take a response
@@ -390,96 +389,67 @@ class Connection:
         """Put TLS between the socket and the conversation. Raises ClientDisconnected, HTTPError for plain
         HTTP on this port."""
         deadline = time.monotonic() + self.limits.header_timeout_s
+        self.sock.setblocking(False)
         # Before anything waits for the socket: where the client has reset it, ssl closes the descriptor.
-        secure: Any = self.attempt(TLSSocket, self, tls)
-        self.sock = secure
+        wrap = functools.partial(tls.wrap_socket, server_side=True, do_handshake_on_connect=False)
+        self.sock = secure = self.attempt(wrap, self.sock)
         try:
-            first: Optional[bytes] = None
-            while first is None:
-                first = self.attempt(secure.recv, 1, socket.MSG_PEEK)
-                if first is None and not (yield FIRST_BYTE, deadline - time.monotonic()):
-                    raise ClientDisconnected
+            first = yield from self.retry(FIRST_BYTE, deadline, secure.recv, 1, socket.MSG_PEEK)
             if first and first != b"\x16":  # RFC 8446 5.1: a handshake
                 raise HTTPError(400, "this port speaks https (RFC 9110 4.2.2)")
-            while not self.attempt(secure.do_handshake):
-                if not (yield READ_HEAD, deadline - time.monotonic()):
-                    raise ClientDisconnected
-        except (ClientDisconnected, HTTPError) as error:
-            self.sock, self.tls_event = socket.socket(fileno=secure.detach()), NO_EVENTS
+            yield from self.retry(READ_HEAD, deadline, secure.do_handshake)
+        except (ClientDisconnected, HTTPError, TimeoutError) as error:
+            self.sock = socket.socket(fileno=secure.detach())
             if isinstance(error.__cause__, ConnectionAbortedError):  # the alert has to reach the client
                 yield from self.lingering_close()
             raise
 
 
-class TLSSocket:
-    """What a conversation needs of a socket, over TLS. It never blocks, and raises what a socket raises."""
+def tls_socket_class() -> Any:
+    """Return ssl.SSLSocket, changed to what a conversation needs of a socket."""
+    import ssl  # takes 15 ms
 
-    RECORD_BYTES = 16384  # RFC 8446 5.1; of a longer write nothing counts as sent before all of it is
+    class TLSSocket(ssl.SSLSocket):
+        """Never blocks, and raises what a plain socket raises. `wanted` is the event that TLS waits for."""
 
-    def __init__(self, connection: Connection, tls: Any) -> None:
-        import ssl  # takes 15 ms, and was imported when the context was made
+        RECORD_BYTES = 16384  # RFC 8446 5.1; of a longer write nothing counts as sent before all of it is
+        wanted = NO_EVENTS
 
-        self.ssl = ssl
-        self.connection = connection
-        connection.sock.setblocking(False)
-        self.sock = tls.wrap_socket(connection.sock, server_side=True, do_handshake_on_connect=False)
-        self.fileno, self.detach = self.sock.fileno, self.sock.detach
-        self.send_close_notify = True  # it says that this was all (RFC 8446 6.1)
+        def translate(self, call: Callable[..., Any], *arguments: Any) -> Any:
+            """Return what `call` returns. Raises OSError as a plain socket does."""
+            self.wanted = NO_EVENTS
+            try:
+                return call(*arguments)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+                self.wanted = READABLE if isinstance(error, ssl.SSLWantReadError) else WRITABLE
+                raise BlockingIOError from None
+            except ssl.SSLError as error:  # its errno is not the system's
+                raise ConnectionAbortedError(error.reason) from error
 
-    def translate(self, event: int, call: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what a call on the TLS socket returns. Raises OSError as a plain socket does, and keeps in
-        `tls_event` what to wait for where that is not `event`."""
-        ssl = self.ssl
-        self.connection.tls_event = NO_EVENTS
-        try:
-            return call(*arguments)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
-            wanted = READABLE if isinstance(error, ssl.SSLWantReadError) else WRITABLE
-            self.connection.tls_event = wanted if wanted != event else NO_EVENTS
-            raise BlockingIOError from None
-        except ssl.SSLError as error:  # its errno is not the system's
-            raise ConnectionAbortedError(error.reason) from error
+        def do_handshake(self, block: bool = False) -> Any:
+            """Go on with the handshake; return True at its end."""
+            self.translate(super().do_handshake)
+            return True
 
-    def do_handshake(self) -> bool:
-        """Go on with the handshake; return True at its end."""
-        self.translate(READABLE, self.sock.do_handshake)
-        return True
+        def recv(self, count: int = 0, flags: int = 0) -> bytes:
+            """Receive. A peek looks at the bytes below TLS: whether the client is there, and how it begins."""
+            if flags & socket.MSG_PEEK:
+                return socket.socket.recv(self, count, flags)
+            return bytes(self.translate(super().recv, count))
 
-    def recv(self, count: int, flags: int = 0) -> bytes:
-        """Receive. A peek looks at the bytes below TLS: whether the client is there, and how it begins."""
-        if flags & socket.MSG_PEEK:
-            return socket.socket.recv(self.sock, count, flags)
-        data: bytes = self.translate(READABLE, self.sock.recv, count)
-        return data
+        def send(self, data: Any, flags: int = 0) -> int:
+            """Send. OpenSSL takes an empty write for the end of the connection."""
+            return int(self.translate(super().send, data[: self.RECORD_BYTES])) if data else 0
 
-    def send(self, data: Any) -> int:
-        """Send. OpenSSL takes an empty write for the end of the connection."""
-        sent: int = self.translate(WRITABLE, self.sock.send, data[: self.RECORD_BYTES]) if data else 0
-        return sent
+        def shutdown(self, how: int) -> None:
+            """Send close_notify, which says that this was all (RFC 8446 6.1), and do not wait for the client's."""
+            try:
+                self.unwrap()
+            except (OSError, ValueError):
+                pass
+            super().shutdown(how)
 
-    def setsockopt(self, level: int, option: int, value: bytes) -> None:
-        """Set SO_LINGER, the one option that is set here: after a reset there is no orderly end."""
-        self.send_close_notify = value == LINGER_OFF
-        self.sock.setsockopt(level, option, value)
-
-    def shutdown(self, how: int) -> None:
-        """Send close_notify once, where the end is orderly, and shut down; do not wait for the client's."""
-        try:
-            if self.send_close_notify:
-                self.send_close_notify = False
-                self.sock.unwrap()
-        except (OSError, ValueError):
-            pass
-        self.sock.shutdown(how)
-
-    def close(self) -> None:
-        """End the connection in order, if it may be, and close."""
-        try:
-            if self.send_close_notify:
-                self.shutdown(socket.SHUT_WR)
-        except OSError:  # the client has left
-            pass
-        self.sock.close()
+    return TLSSocket
 
 
 def tls_context(certfile: str, keyfile: Optional[str], ca_certs: Optional[str]) -> Any:
@@ -488,6 +458,7 @@ def tls_context(certfile: str, keyfile: Optional[str], ca_certs: Optional[str]) 
     import ssl
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.sslsocket_class = tls_socket_class()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     context.options |= ssl.OP_NO_RENEGOTIATION  # with older OpenSSL a client may ask for it without end
@@ -507,24 +478,19 @@ def tls_context(certfile: str, keyfile: Optional[str], ca_certs: Optional[str]) 
 # ---- proxies: which ones to trust about a client ----------------------------------------------
 
 FORWARDED = ["HTTP_FORWARDED", *("HTTP_X_FORWARDED_" + name for name in "FOR PROTO HOST PORT PREFIX".split())]
-FORWARDED_NODE = re.compile(
-    r"([0-9.]+)(?::([0-9]{1,5}))?|\[([0-9A-Fa-f:.]+)\](?::([0-9]{1,5}))?|([0-9A-Fa-f:.]+)"
-)
-
-
-def unmap_ipv4(address: str) -> str:
-    """Return an IPv4 address as such, where IPv6 carries it (RFC 4291 2.5.5.2)."""
-    return address[7:] if address.startswith("::ffff:") and "." in address else address
+FORWARDED_NODE = re.compile(r"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?|([0-9A-Fa-f:.]+)")
 
 
 @functools.lru_cache(maxsize=Limits.cached_lines)
 def normalize_ip(address: str) -> str:
-    """Return an IP address in its one canonical spelling, "" for what is none."""
+    """Return an IP address in its one canonical spelling, an IPv4 address in IPv6 as such (RFC 4291 2.5.5.2), ""
+    for what is no address."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        return unmap_ipv4(socket.inet_ntop(family, socket.inet_pton(family, address)))
+        text = socket.inet_ntop(family, socket.inet_pton(family, address))
     except (OSError, ValueError):
         return ""
+    return text[7:] if text.startswith("::ffff:") and "." in text else text
 
 
 class TrustedProxies:
@@ -562,8 +528,9 @@ SINGLETON_FIELDS = ("HTTP_HOST", "CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_TRANSFE
 class Request:
     """A parsed head. `environ` is what the application sees of it, and is copied for each exchange."""
 
-    def __init__(self, head: bytes, environ: Environ, limits: Limits) -> None:
-        """Add to `environ` what `head` says. Raises HTTPError for a head that breaks a rule."""
+    def __init__(self, head: bytes, connection: Connection) -> None:
+        """Raises HTTPError for a head that breaks a rule."""
+        limits, context = connection.limits, connection.context
         text = head.decode("latin-1")
         first, *lines = text[:-4].split("\r\n")
         match = REQUEST_LINE.fullmatch(first)
@@ -578,9 +545,9 @@ class Request:
             raise limit_error(431, "the header section", limits.fields, "field lines")
         if len(head) > limits.field_line_bytes and max(map(len, lines), default=0) > limits.field_line_bytes:
             raise limit_error(431, "a field line", limits.field_line_bytes)
-        self.environ = environ
         self.client: Optional[Tuple[str, str]] = None  # address and port, as a trusted proxy says
         self.log_fields: Any = None  # what the access log shows of it
+        environ = self.environ = {**context.environ, **connection.listener.environ}
         environ["REQUEST_METHOD"] = self.method
         environ["REQUEST_URI"] = environ["RAW_URI"] = target
         environ["SERVER_PROTOCOL"] = "HTTP/1.1" if self.minor else "HTTP/1.0"
@@ -592,36 +559,21 @@ class Request:
             raise explain_bad_head(text) from None
         self.parse_target(target)
         self.parse_framing(limits)
-        options = list_members(environ["HTTP_CONNECTION"]) if "HTTP_CONNECTION" in environ else ()
-        self.persistent = "close" not in options and (self.minor > 0 or "keep-alive" in options)
-
-    def environ_for(self, connection: Connection, body: BinaryIO) -> Environ:
-        """Return a fresh environ for one exchange."""
-        environ = self.environ.copy()
-        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = self.client or connection.peer
-        environ["wsgi.input"] = body
-        if self.chunked:
-            environ["CONTENT_LENGTH"] = str(body.seek(0, io.SEEK_END))
-            body.seek(0)
-        return environ
+        self.apply_forwarded(connection)
 
     def add_fields(self, lines: List[str]) -> None:
-        """Add the field lines to the environ, repeated ones joined in order (RFC 9110 5.3). Raises ValueError
-        for what is not a field line, HTTPError."""
-        most = Limits.cached_line_bytes
-        pairs = [cached_field(line) if len(line) <= most else parse_field(line) for line in lines]
-        fields = dict(pairs)
-        if len(fields) < len(pairs):
-            fields.clear()
-            for line, (key, value) in zip(lines, pairs):
-                if key in fields:
-                    if key in SINGLETON_FIELDS:
-                        name = line.partition(":")[0]
-                        raise HTTPError(400, "this field occurs once in a request (RFC 9110 5.3)", name)
-                    value = fields[key] + ("; " if key == "HTTP_COOKIE" else ", ") + value
-                fields[key] = value
-        fields.pop("", None)
-        self.environ.update(fields)
+        """Add the field lines to the environ, repeated ones joined in order (RFC 9110 5.3). Raises HTTPError, and
+        ValueError for what is not a field line."""
+        environ, most = self.environ, Limits.cached_line_bytes
+        for line in lines:
+            key, value = cached_field(line) if len(line) <= most else parse_field(line)
+            if key in environ:
+                if key in SINGLETON_FIELDS:
+                    name = line.partition(":")[0]
+                    raise HTTPError(400, "this field occurs once in a request (RFC 9110 5.3)", name)
+                value = environ[key] + ("; " if key == "HTTP_COOKIE" else ", ") + value
+            environ[key] = value
+        environ.pop("", None)
 
     def parse_target(self, target: str) -> None:
         """Read the four forms of a request-target, and the Host beside them (RFC 9112 3.2)."""
@@ -631,7 +583,7 @@ class Request:
             absolute = None
         if self.minor and "HTTP_HOST" not in environ:
             raise HTTPError(400, "a request of HTTP/1.1 has a Host (RFC 9112 3.2)")
-        if environ.get("HTTP_HOST") == "":  # sent for a target without an authority
+        if environ.get("HTTP_HOST") == "":  # of a target without an authority
             del environ["HTTP_HOST"]
         for authority in (environ.get("HTTP_HOST"), absolute and absolute[2]):
             if authority is not None and not is_authority(authority):
@@ -657,17 +609,57 @@ class Request:
         environ["PATH_INFO"] = path[len(root) :]
         environ["QUERY_STRING"] = query
 
-    def apply_forwarded(self, trusted: TrustedProxies) -> None:
+    def parse_framing(self, limits: Limits) -> None:
+        """Find how the message body ends (RFC 9112 6.3), and whether the connection goes on after it (9.3)."""
+        environ = self.environ
+        self.chunked = "HTTP_TRANSFER_ENCODING" in environ
+        self.length = 0
+        length = environ.get("CONTENT_LENGTH")
+        if self.chunked:
+            coding = environ.pop("HTTP_TRANSFER_ENCODING")  # decoded here (RFC 9112 7.1.3)
+            if length is not None:
+                raise HTTPError(400, "Transfer-Encoding and Content-Length contradict (RFC 9112 6.3)")
+            if not self.minor:
+                raise HTTPError(400, "HTTP/1.0 has no Transfer-Encoding (RFC 9112 6.1)")
+            if coding.lower() != "chunked":
+                status = 400 if list_members(coding) <= {"chunked", ""} else 501
+                raise HTTPError(status, "the only coding is chunked, once (RFC 9112 6.1)", coding)
+        elif length is not None:
+            if not DIGITS.fullmatch(length):
+                raise HTTPError(400, "Content-Length is digits only (RFC 9110 8.6)", length)
+            digits = length.lstrip("0") or "0"
+            if len(digits) > 18 or int(digits) > limits.body_bytes:  # int() of a million digits takes seconds
+                raise limit_error(413, "the body", limits.body_bytes)
+            self.length = int(digits)
+        self.has_body = self.chunked or self.length > 0
+        expect = list_members(environ["HTTP_EXPECT"]) if "HTTP_EXPECT" in environ and self.minor else set()
+        if not expect <= {"", "100-continue"}:
+            raise HTTPError(417, "the only expectation is 100-continue (RFC 9110 10.1.1)", environ["HTTP_EXPECT"])
+        self.expects_continue = "100-continue" in expect
+        options = list_members(environ["HTTP_CONNECTION"]) if "HTTP_CONNECTION" in environ else ()
+        self.persistent = "close" not in options and (self.minor > 0 or "keep-alive" in options)
+
+    def apply_forwarded(self, connection: Connection) -> None:
         """Take client and scheme from what trusted proxies say: the right-most address that is not trusted
         is the client, for anyone can have made up what stands to its left. X-Forwarded-Host is left to the
         application: a proxy that does not overwrite it passes on what the client chose."""
-        environ, hops = self.environ, 0
+        environ, trusted, hops = self.environ, connection.context.trusted, 0
+        forwarded = [key for key in FORWARDED if key in environ]
+        if not forwarded:
+            return
+        if not connection.trusted:  # the application sees of these only what a trusted proxy says
+            for key in forwarded:
+                del environ[key]
+            if connection.context.board.first(FORWARDED_DROPPED):
+                name = forwarded[0][len("HTTP_") :].replace("_", "-").title()
+                log("notice", f"{name} of {connection.client()} is dropped: --forwarded-allow-ips would trust it")
+            return
         for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")):
             match = FORWARDED_NODE.fullmatch(hop.strip(" \t"))
-            address = match and normalize_ip(match[1] or match[3] or match[5])
+            address = match and normalize_ip(match[1] or match[2] or match[4])
             if not match or not address:
                 break
-            self.client, hops = (address, match[2] or match[4] or ""), hops + 1
+            self.client, hops = (address, match[3] or ""), hops + 1
             if not trusted.includes(address):
                 break
         schemes = environ.get("HTTP_X_FORWARDED_PROTO", "").lower().split(",")
@@ -676,52 +668,12 @@ class Request:
         if scheme in ("http", "https"):
             environ["wsgi.url_scheme"] = scheme
 
-    def strip_forwarded(self, connection: Connection) -> None:
-        """Keep from the application what only a trusted proxy may say."""
-        dropped = [key for key in FORWARDED if self.environ.pop(key, None) is not None]
-        if dropped and connection.context.board.first(FORWARDED_DROPPED):
-            name = dropped[0][len("HTTP_") :].replace("_", "-").title()
-            log("notice", f"{name} of {connection.client()} is dropped: --forwarded-allow-ips would trust it")
-
-    def parse_framing(self, limits: Limits) -> None:
-        """Find how the message body ends, by the steps of RFC 9112 6.3."""
-        environ = self.environ
-        self.chunked = self.expects_continue = False
-        self.length = 0
-        if "HTTP_TRANSFER_ENCODING" in environ:
-            coding = environ.pop("HTTP_TRANSFER_ENCODING")  # decoded here (RFC 9112 7.1.3)
-            if "CONTENT_LENGTH" in environ:
-                raise HTTPError(400, "Transfer-Encoding and Content-Length contradict (RFC 9112 6.3)")
-            if not self.minor:
-                raise HTTPError(400, "HTTP/1.0 has no Transfer-Encoding (RFC 9112 6.1)")
-            if coding.lower() != "chunked":
-                status = 400 if list_members(coding) <= {"chunked", ""} else 501
-                raise HTTPError(status, "the only coding is chunked, once (RFC 9112 6.1)", coding)
-            self.chunked = True
-        elif "CONTENT_LENGTH" in environ:
-            length = environ["CONTENT_LENGTH"]
-            if not DIGITS.fullmatch(length):
-                raise HTTPError(400, "Content-Length is digits only (RFC 9110 8.6)", length)
-            digits = length.lstrip("0") or "0"
-            if len(digits) > 18 or int(digits) > limits.body_bytes:  # int() of a million digits takes seconds
-                raise limit_error(413, "the body", limits.body_bytes)
-            self.length = int(digits)
-        self.has_body = self.chunked or self.length > 0
-        if "HTTP_EXPECT" in environ and self.minor:
-            expect = environ["HTTP_EXPECT"].lower()
-            if not list_members(expect) <= {"", "100-continue"}:
-                raise HTTPError(417, "the only expectation is 100-continue (RFC 9110 10.1.1)", expect)
-            self.expects_continue = bool(expect)
-
 
 @functools.lru_cache(maxsize=64)
 def is_authority(text: str) -> bool:
     """Return whether `text` is a host and perhaps a port (RFC 3986 3.2)."""
     match = HOST.fullmatch(text)
-    try:
-        return bool(match and (not match[1] or socket.inet_pton(socket.AF_INET6, match[1])))
-    except OSError:
-        return False
+    return bool(match and (not match[1] or normalize_ip(match[1])))
 
 
 @functools.lru_cache(maxsize=64)
@@ -758,8 +710,10 @@ class RequestCache:
         self.seen: Set[int] = set()  # hashes of heads that came once
         self.expires_at = 0.0
 
-    def add(self, head: bytes, request: Request) -> None:
-        """Keep a request whose head has come before."""
+    def add(self, head: bytes, connection: Connection) -> Request:
+        """Return the request that a head is; keep it if the head has come before. Raises HTTPError."""
+        connection.request = None
+        request = Request(head, connection)
         now = time.monotonic()
         if now > self.expires_at or len(self.seen) >= Limits.cached_requests:
             self.expires_at = now + Limits.cached_request_s
@@ -769,36 +723,39 @@ class RequestCache:
             self.requests[head] = request
         elif len(head) <= Limits.cached_head_bytes:
             self.seen.add(hash(head))
+        return request
 
 
-def read_head(connection: Connection) -> Optional[bytes]:
-    """Return the next head if it is there whole, b"" if it is not, None if nothing is. Raises
-    ClientDisconnected."""
-    data: bytes = connection.buffer
-    if not data:
-        try:  # as attempt() does, at half the cost
-            data = connection.sock.recv(Limits.block_bytes)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            raise ClientDisconnected from error
-    if not data or data in connection.request_cache.requests:
+def read_head(connection: Connection) -> Steps[bytes]:
+    """Return the next head, b"" when nothing comes. Raises HTTPError, ClientDisconnected."""
+    data: Optional[bytes] = None
+    if connection.buffer:  # pipelined: others have their turn before it
+        yield from connection.yield_turn()
+        data = connection.buffer
+    elif not connection.request:  # else a response was just sent, and the next request is hardly there yet
+        data = connection.attempt(connection.sock.recv, Limits.block_bytes)
+    if data is None and connection.request:
+        ready = yield KEEP_ALIVE, connection.limits.keep_alive_s
+        data = connection.attempt(connection.sock.recv, Limits.block_bytes)  # also at the last moment
+        if data is None and not ready:
+            return b""
+    if data == b"" or data in connection.request_cache.requests:
         connection.buffer = b""
         return data
-    end = data.find(b"\r\n\r\n") + 4
-    if end < 4 or data.startswith(b"\r\n"):
-        connection.buffer = data
-        return b""
-    connection.buffer = data[end:]
-    return data[:end]
+    end = data.find(b"\r\n\r\n") + 4 if data else 0
+    if data and end >= 4 and not data.startswith(b"\r\n"):
+        connection.buffer = data[end:]
+        return data[:end]
+    connection.buffer = bytearray(data or b"")
+    return (yield from gather_head(connection))
 
 
 def gather_head(connection: Connection) -> Steps[bytes]:
     """Return the next head, in however many pieces it comes, without blank lines before it; b"" when
     nothing comes. What cannot become a head is refused at once. Raises HTTPError, ClientDisconnected."""
     limits, searched, checked, blank = connection.limits, 0, 0, 0
-    connection.request = None
-    data = connection.buffer = bytearray(connection.buffer)
+    connection.request = connection.head = None
+    data: bytearray = connection.buffer
     deadline = time.monotonic() + limits.header_timeout_s
     while True:
         while data.startswith(b"\r\n") and blank < limits.blank_lines:
@@ -831,18 +788,6 @@ def gather_head(connection: Connection) -> Steps[bytes]:
         if not more:
             return b""
         data += more
-
-
-def parse_request(head: bytes, connection: Connection) -> Request:
-    """Return the request that a head is. Raises HTTPError."""
-    context, connection.request = connection.context, None
-    request = Request(head, {**context.environ, **connection.listener.environ}, connection.limits)
-    if connection.trusted:
-        request.apply_forwarded(context.trusted)
-    else:
-        request.strip_forwarded(connection)
-    connection.request_cache.add(head, request)
-    return request
 
 
 # ---- body: read whole before the application is called, by either framing ---------------------
@@ -878,8 +823,8 @@ class BodyReader:
         self.spool = Spool(self.limits.memory_bytes)
         self.deadline = connection.extend_deadline(self.limits.stall_timeout_s)
 
-    def read(self, request: Request) -> Steps[BinaryIO]:
-        """Return the body as a file, at its start. Raises HTTPError, ClientDisconnected."""
+    def read(self, request: Request, environ: Environ) -> Steps[None]:
+        """Put the body into the environ, as a file. Raises HTTPError, ClientDisconnected."""
         if request.expects_continue and not self.buffer:
             yield from self.connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
@@ -889,8 +834,8 @@ class BodyReader:
             log("error", f"cannot keep a body of more than {self.spool.size} bytes: {error.strerror}")
             raise HTTPError(500, "this body cannot be kept") from None
         self.connection.buffer = bytes(self.buffer)
-        file: BinaryIO = self.spool.file
-        return file
+        environ["wsgi.input"] = self.spool.file
+        environ["CONTENT_LENGTH"] = str(self.spool.size)
 
     def receive(self) -> Steps[bytes]:
         """Return what arrives next."""
@@ -952,7 +897,7 @@ class BodyReader:
             if end or (pattern is CRLF and len(self.buffer) >= limit):
                 bare = pattern is not CRLF and not line.endswith(b"\r\n")
                 part = self.buffer[: end or limit].decode("latin-1")
-                raise HTTPError(400, (BARE_LF if bare else rule) + " (RFC 9112 7.1)", part)
+                raise HTTPError(400, (CRLF_RULE if bare else rule) + " (RFC 9112 7.1)", part)
             if len(self.buffer) >= limit:
                 raise limit_error(status, "a line of the chunked coding", limit)
             self.buffer += yield from self.receive()
@@ -1036,33 +981,30 @@ class ServerContext:
 
 DAYS = "Mon Tue Wed Thu Fri Sat Sun".split()
 MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
-_date: Tuple[float, bytes] = (NEVER, b"")  # a second, and its line
+
+
+@functools.lru_cache(maxsize=4)
+def format_time(form: str, second: int) -> bytes:
+    """Return a time in UTC, with {day} and {month} in English, as strftime's are only in some locales."""
+    when = time.gmtime(second)
+    return time.strftime(form.format(day=DAYS[when.tm_wday], month=MONTHS[when.tm_mon - 1]), when).encode()
 
 
 def date_line() -> bytes:
-    """Return the Date field line and the end of a head; it is made once a second, in English in any locale."""
-    global _date
-    now = time.time()
-    if not _date[0] <= now < _date[0] + 1:
-        when = time.gmtime(now)
-        day, month = DAYS[when.tm_wday], MONTHS[when.tm_mon - 1]
-        line = time.strftime(f"Date: {day}, %d {month} %Y %H:%M:%S GMT\r\n\r\n", when)
-        _date = now // 1, line.encode()
-    return _date[1]
+    """Return the Date field line and the end of a head."""
+    return format_time("Date: {day}, %d {month} %Y %H:%M:%S GMT\r\n\r\n", int(time.time()))
 
 
 # The server sets these, whatever the application says (RFC 9110 7.6.1, PEP 3333).
 HOP_BY_HOP = frozenset("connection keep-alive proxy-connection te trailer transfer-encoding upgrade".split())
-
 SINGLETON_RESPONSE_FIELDS = frozenset("content-length content-type date location server".split())
-
 BODILESS = (204, 205, 304)  # RFC 9110 6.4.1, 15.3.6; an application does not send 1xx
 
 
 class ResponseHead:
     """The arguments of start_response, checked. `lines` are what goes on the wire for them."""
 
-    def __init__(self, status: str, headers: List[Tuple[str, str]]) -> None:
+    def __init__(self, status: str, *headers: Tuple[str, str]) -> None:
         """Raises TypeError and ValueError for what HTTP cannot carry."""
         if not STATUS.fullmatch(status):
             raise ValueError(f"a status is 200 to 599, a space and a reason, not {status!r} (PEP 3333)")
@@ -1078,7 +1020,7 @@ class ResponseHead:
             lower = name.lower()
             if lower in values and lower in SINGLETON_RESPONSE_FIELDS:
                 raise ValueError(f"{name} occurs once in a response (RFC 9110 5.3)")
-            if lower == "content-length" and not LENGTH.fullmatch(value):
+            if lower == "content-length" and not (DIGITS.fullmatch(value) and len(value) <= 18):
                 raise ValueError(f"Content-Length is digits, not {value!r} (RFC 9110 8.6)")
             values[lower] = value
             if lower == "connection":
@@ -1092,48 +1034,26 @@ class ResponseHead:
         self.has_date = "date" in values
         self.lines = "".join(lines).encode("latin-1")
 
-    def frame(self, request: Request, known: Optional[int], closing: bool) -> Tuple[bytes, Tuple[Any, ...]]:
-        """Return the head without its Date and its end, and the framing: the length of the body, and whether
-        it is chunked, left out, the last on its connection (RFC 9112 6.3)."""
-        lines, length = self.lines, known if self.length is None and self.code != 304 else self.length
-        chunked, bodiless = False, self.code in BODILESS or request.method == "HEAD"
-        close = self.close or closing or not request.persistent
-        if bodiless:
-            if self.code == 205:  # RFC 9110 15.3.6
-                length = 0
-            elif self.code == 204 or not length:  # RFC 9110 8.6; the body of a GET need not be empty
-                length = None
-        elif length is None:
-            chunked = request.minor > 0
-            close = close or not chunked
-        if length is not None:
-            lines += b"Content-Length: %d\r\n" % length
-        elif chunked:
-            lines += b"Transfer-Encoding: chunked\r\n"
-        if close:
-            lines += b"Connection: close\r\n"
-        elif not request.minor:
-            lines += b"Connection: keep-alive\r\n"
-        return lines, (0 if bodiless else length, chunked, bodiless, close)
 
-
-_response_heads: Dict[Any, ResponseHead] = {}  # by status and headers: an application repeats itself
+# An application repeats itself.
+cached_response_head = functools.lru_cache(maxsize=Limits.cached_response_heads)(ResponseHead)
 
 
 class Response:
     """One response: start_response and write for the application, framing for the wire."""
 
-    __slots__ = "bodiless chunked close connection finished head headers_sent left overflowed request size spool".split()
+    __slots__ = "bodiless chunked close connection finished framing_bytes head headers_sent left overflowed".split()
+    __slots__ += "request spool".split()
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self.connection = connection
         self.request = request
         self.head: Optional[ResponseHead] = None  # from start_response
         self.headers_sent = False  # the head is on its way
-        self.size = 0  # bytes of the body that were handed to the connection
+        self.framing_bytes = 0  # of what was made for the wire, those that are not the body's
         self.finished = False  # nothing more may be written
         self.overflowed = False  # there is more than the Content-Length says
-        self.spool: Optional[Spool] = None  # what write() could not send at once
+        self.spool: Optional[Spool] = None  # what could not be sent at once
 
     def start(self, status: str, headers: List[Tuple[str, str]], exc_info: Optional[ExcInfo] = None) -> Any:
         """start_response of PEP 3333. Raises TypeError and ValueError for what HTTP cannot carry,
@@ -1149,11 +1069,7 @@ class Response:
         try:
             if type(headers) is not list:
                 raise TypeError
-            self.head = _response_heads.get((status, *headers))
-            if not self.head:
-                if len(_response_heads) >= Limits.cached_response_heads:
-                    _response_heads.clear()
-                self.head = _response_heads[(status, *headers)] = ResponseHead(status, headers)
+            self.head = cached_response_head(status, *headers)
         except TypeError:
             takes = "a str and a list of tuples of two str"
             raise TypeError(f"start_response takes {takes}, not {status!r}, {headers!r} (PEP 3333)") from None
@@ -1165,39 +1081,49 @@ class Response:
             raise TypeError(f"write takes bytes, not {type(data).__name__} (PEP 3333)")
         if self.finished:
             raise AssertionError("write was called after the end of the response (PEP 3333)")
-        connection, data = self.connection, self.frame_block(data) if data else data
-        if self.spool:
-            connection.unsent += len(data)
-            self.keep(data)
-        elif data:
-            self.keep(data[connection.send_now(data) :])
+        data = self.frame_block(data) if data else data
+        self.send_or_keep(data)
 
-    def keep(self, data: bytes) -> None:
-        """Keep what is counted in `unsent` and cannot be sent now. Raises OSError where the disk is full."""
+    def send_or_keep(self, data: bytes) -> None:
+        """Send what the socket takes, and keep the rest. Raises OSError where the disk is full."""
+        if data and not self.spool:
+            data = data[self.connection.send_now(data) :]
         if data:
             self.spool = self.spool or Spool(self.connection.limits.memory_bytes)
             self.spool.write(data)
 
     def build_head(self, known: Optional[int]) -> bytes:
-        """Return the head. `known` is the length of the body where all of it is there."""
-        if not self.head:
+        """Return the head, and decide how the body is framed (RFC 9112 6.3). `known` is the length of the body
+        where all of it is there. Raises AssertionError, ClientDisconnected."""
+        head, request = self.head, self.request
+        if not head:
             raise AssertionError("the application did not call start_response (PEP 3333)")
-        connection, context = self.connection, self.connection.context
-        closing = context.is_closing()
-        if closing:
-            # Requests that are in the socket already are answered, for two seconds: closing with unread
-            # bytes would reset the connection, and they would be lost.
-            if not connection.buffer:
-                connection.buffer = connection.attempt(connection.sock.recv, Limits.block_bytes, DONTWAIT) or b""
-            now = time.monotonic()
-            connection.drain_deadline = min(connection.drain_deadline, now + connection.limits.linger_s)
-            closing = not connection.buffer or now > connection.drain_deadline
-        lines, framing = self.head.frame(self.request, known, bool(closing))
-        self.left, self.chunked, self.bodiless, self.close = framing
-        if self.left is None and not self.chunked:  # the end of the connection is the end of the body
-            connection.set_reset(True)
+        lines, length = head.lines, known if head.length is None and head.code != 304 else head.length
+        self.chunked, self.bodiless = False, head.code in BODILESS or request.method == "HEAD"
+        self.close = head.close or self.connection.is_last_response() or not request.persistent
+        if self.bodiless:
+            if head.code == 205:  # RFC 9110 15.3.6
+                length = 0
+            elif head.code == 204 or not length:  # RFC 9110 8.6; the body of a GET need not be empty
+                length = None
+        elif length is None:
+            self.chunked = request.minor > 0
+            if not self.chunked:  # the end of the connection is the end of the body
+                self.close = True
+                self.connection.set_reset(True)
+        self.left = 0 if self.bodiless else length  # bytes of the body, None where that is not known
+        if length is not None:
+            lines += b"Content-Length: %d\r\n" % length
+        elif self.chunked:
+            lines += b"Transfer-Encoding: chunked\r\n"
+        if self.close:
+            lines += b"Connection: close\r\n"
+        elif not request.minor:
+            lines += b"Connection: keep-alive\r\n"
         self.headers_sent = True
-        return lines + (b"\r\n" if self.head.has_date else date_line())
+        lines += b"\r\n" if head.has_date else date_line()
+        self.framing_bytes += len(lines)
+        return lines
 
     def single_block(self, blocks: Any) -> bytes:
         """Return head and body in one where `blocks` is a list of one block, b"" where it is not."""
@@ -1207,10 +1133,7 @@ class Response:
         if self.head and self.head.length not in (None, len(block)):
             return b""
         head = self.build_head(len(block))
-        if self.bodiless:
-            return head
-        self.size = len(block)
-        return head + block
+        return head if self.bodiless else head + block
 
     def frame_block(self, data: bytes, known: Optional[int] = None) -> bytes:
         """Return `data` as it goes on the wire, after the head where that is still to be sent."""
@@ -1218,25 +1141,27 @@ class Response:
         if self.bodiless or not data:
             return head
         if self.chunked:
-            self.size += len(data)
-            return b"%b%x\r\n%b\r\n" % (head, len(data), data)
+            size = b"%x\r\n" % len(data)
+            self.framing_bytes += len(size) + 2
+            return b"%b%b%b\r\n" % (head, size, data)
         if self.left is not None:
             if len(data) > self.left and not self.overflowed:
                 log("error", f"{self.request.line.decode()}: the body exceeds its Content-Length and is cut")
                 self.overflowed = True
             data = data[: self.left]
             self.left -= len(data)
-        self.size += len(data)
         return head + data if head else data
 
     def last_bytes(self) -> bytes:
         """Return what follows the last block. Raises EOFError where the body is too short."""
         data = self.frame_block(b"", 0)
         if self.left:
-            self.connection.unsent += len(data)
-            self.keep(data)  # the head, for the client to see what is missing
+            self.send_or_keep(data)  # the head, for the client to see what is missing
             raise EOFError(f"{self.left} bytes of the Content-Length are missing")
-        return data + b"0\r\n\r\n" if self.chunked else data
+        if self.chunked:
+            data += b"0\r\n\r\n"
+            self.framing_bytes += 5
+        return data
 
 
 # ---- log: stderr, and the access log ----------------------------------------------------------
@@ -1286,15 +1211,18 @@ class AccessLog:
     """A file with a line for each exchange. Each line is one write of at most 4096 bytes, which stays whole
     also in a pipe that other processes write to (PIPE_BUF)."""
 
-    COMBINED = "%%b - - [%d/{}/%Y:%H:%M:%S +0000] %%b %%d %%d %%b %%d\n"
-    JSON = '"client":"%%b","time":"%Y-%m-%dT%H:%M:%SZ",%%b,"status":%%d,"bytes":%%d,%%b,"microseconds":%%d'
+    COMBINED = b"%b - - [%b] %b %d %d %b %b %d\n", "%d/{month}/%Y:%H:%M:%S +0000"
+    JSON = (
+        b'{"client":"%b","time":"%b","request":%b,"status":%d,"bytes":%d,"referer":%b,"user_agent":%b,'
+        b'"microseconds":%d}\n', "%Y-%m-%dT%H:%M:%SZ",
+    )  # fmt: skip
 
     def __init__(self, path: str, as_json: bool) -> None:
         """Raises OSError."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self.file = 2 if path == "-" else os.open(path, flags, 0o666)
         self.as_json = as_json
-        self.next_second, self.template = 0.0, b""
+        self.template, self.time_form = self.JSON if as_json else self.COMBINED
 
     def close(self) -> None:
         """Close the file."""
@@ -1303,37 +1231,23 @@ class AccessLog:
 
     def log_request(self, connection: Connection, status: int, size: int) -> None:
         """Log how the last request on a connection was answered. The server goes on where that fails."""
-        request, client, now = connection.request, connection.peer[0], time.monotonic()
-        if now >= self.next_second:
-            self.refresh_template(now)
+        request = connection.request  # None where it was refused
+        quoted = request and request.log_fields
+        if not quoted:
+            line = request.line if request else first_line(connection.head or connection.buffer)
+            environ = request.environ if request else {}
+            quoted = [self.quote(line.decode("latin-1"), 1900)]
+            quoted += [self.quote(environ.get(key, "-"), 900) for key in ("HTTP_REFERER", "HTTP_USER_AGENT")]
         if request:
-            request.log_fields = request.log_fields or self.format_fields(request.line, request.environ)
-            line, fields = request.log_fields
-            client = request.client[0] if request.client else client
-        else:  # it was refused
-            line, fields = self.format_fields(first_line(connection.head or connection.buffer), {})
-        took_us = (now - connection.since) * 1e6 if request else 0
+            request.log_fields = quoted
+        line, referer, agent = quoted
+        client, when = connection.client().encode(), format_time(self.time_form, int(time.time()))
+        took_us = (time.monotonic() - connection.since) * 1e6 if request else 0
         try:
-            os.write(self.file, self.template % (client.encode() or b"unix", line, status, size, fields, took_us))
+            os.write(self.file, self.template % (client, when, line, status, size, referer, agent, took_us))
         except OSError as error:
             if connection.context.board.first(LOG_FAILED):
                 log("error", f"cannot write the access log: {error.strerror}")
-
-    def refresh_template(self, now: float) -> None:
-        """Put the time of the second that has begun into the template."""
-        wall = time.time()
-        self.next_second = now + 1 - wall % 1
-        when = time.gmtime(wall)
-        form = "{" + self.JSON + "}\n" if self.as_json else self.COMBINED.format(MONTHS[when.tm_mon - 1])
-        self.template = time.strftime(form, when).encode()
-
-    def format_fields(self, line: bytes, environ: Environ) -> Tuple[bytes, bytes]:
-        """Return what the log shows of a request-line, and of Referer and User-Agent."""
-        request = self.quote(line.decode("latin-1"), 1900)
-        referer, agent = (self.quote(environ.get("HTTP_" + name, "-"), 900) for name in ("REFERER", "USER_AGENT"))
-        if self.as_json:
-            return b'"request":' + request, b'"referer":%b,"user_agent":%b' % (referer, agent)
-        return request, b"%b %b" % (referer, agent)
 
     def quote(self, text: str, limit: int) -> bytes:
         """Return `text` in quotes and escaped, so that it forges no line and controls no terminal, in at most
@@ -1363,13 +1277,15 @@ def serve_connection(connection: Connection) -> Steps[None]:
             unread = connection.buffer or connection.attempt(connection.sock.recv, 1, DONTWAIT)
             if unread or (connection.request and connection.request.persistent):
                 yield from connection.lingering_close()
+                return
+        if context.tls:
+            connection.attempt(connection.sock.shutdown, socket.SHUT_WR)
     except HTTPError as error:
         if context.verbose and error.status != 500:
             log("notice", f"{connection.peer[0] or 'unix'} {error.rule} {error.status}")
         yield from send_error(connection, error, connection.head or connection.buffer)
-    except ClientDisconnected:
-        if isinstance(connection.sock, TLSSocket):
-            connection.sock.send_close_notify = False
+    except (ClientDisconnected, TimeoutError):
+        pass
     except Exception as error:  # a fault of the server, or no memory: this connection ends, and no other
         log_exception(connection.head or b"", error)
 
@@ -1377,37 +1293,30 @@ def serve_connection(connection: Connection) -> Steps[None]:
 def serve_requests(connection: Connection) -> Steps[bool]:
     """Read a request, call the application, send its response, and again. Return True when a response ends
     the connection, False when the client does. Raises HTTPError, ClientDisconnected."""
-    limits, access_log = connection.limits, connection.context.access_log
-    cached = connection.request_cache.requests
-    head: Optional[bytes] = None
+    cache, access_log = connection.request_cache, connection.context.access_log
     while True:
-        if connection.buffer:  # pipelined: others have their turn before it
-            yield from connection.yield_turn()
-        # After a response recv is not tried at once: the next request is hardly there yet.
-        head = connection.head = read_head(connection) if connection.buffer or not head else None
-        if head is None and connection.request:
-            ready = yield KEEP_ALIVE, limits.keep_alive_s
-            head = connection.head = read_head(connection)  # also at the last moment
-            if head is None and not ready:
-                return False
-        head = connection.head = head or (yield from gather_head(connection))
+        head = connection.head = yield from read_head(connection)
         if not head:
             return False
-        request = connection.request = cached.get(head) or parse_request(head, connection)
+        request = connection.request = cache.requests.get(head) or cache.add(head, connection)
         if access_log:
             connection.since = time.monotonic()
-        body = (yield from BodyReader(connection).read(request)) if request.has_body else io.BytesIO()
-        environ = request.environ_for(connection, body)
+        environ = request.environ.copy()
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = request.client or connection.peer
+        if request.has_body:
+            yield from BodyReader(connection).read(request, environ)
+        else:
+            environ["wsgi.input"] = io.BytesIO()
         response = Response(connection, request)
         try:
             keep_alive = yield from exchange(response, environ)
         finally:
             if access_log and response.headers_sent and response.head:  # else it was refused, or is lost
-                sent = max(0, response.size - connection.unsent)
+                sent = max(0, connection.sent - response.framing_bytes)
                 access_log.log_request(connection, response.head.code, sent)
         if not keep_alive:
             return True
-        del body, environ, response  # an idle connection holds none
+        del environ, response  # an idle connection holds none
 
 
 def exchange(response: Response, environ: Environ) -> Steps[bool]:
@@ -1416,20 +1325,21 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
     request, connection = response.request, response.connection
     context, run = connection.context, contextvars.copy_context().run
     blocks: Any = None
-    connection.unsent = 0
+    connection.sent = 0
     context.requests_left -= 1
     if not context.requests_left:
         context.on_max_requests()
     try:
-        if connection.call:  # as call() does, without a generator on the way of every request
-            blocks = connection.call(connection, run, context.app, environ, response.start)
-        else:
-            blocks = yield IN_APP, functools.partial(run, context.app, environ, response.start)
+        blocks = yield from call(connection, run, context.app, environ, response.start)
         data = response.single_block(blocks) or (yield from send_blocks(response, blocks, run))
     except context.reraise:
         raise
     except BaseException as error:  # SystemExit and MemoryError too: the next request is not to blame
-        yield from on_app_error(response, error)
+        name = log_exception(request.line, error)
+        yield from send_spool(response)
+        if not response.headers_sent:
+            raise HTTPError(500, f"the application failed; the log has it as {name}") from None
+        raise ClientDisconnected from error  # the client sees that this was not a whole response
     finally:
         response.finished = True
         if type(blocks) is not list and hasattr(blocks, "close"):
@@ -1440,25 +1350,12 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
         if connection.release:
             connection.release()
     del blocks  # `data` may be a copy, and the client slow
-    if response.spool:
-        yield from send_spool(response)
+    yield from send_spool(response)
     if data:
-        sent = connection.send_now(data)
-        if sent < len(data):
-            yield from connection.send_rest(data, sent)
+        yield from connection.send(data)
     if response.left is None and not response.chunked:
         connection.set_reset(False)
     return not response.close
-
-
-def on_app_error(response: Response, error: BaseException) -> Steps[None]:
-    """Log what the application raised, and make the client see that this was not a whole response. Raises
-    HTTPError, ClientDisconnected."""
-    name = log_exception(response.request.line, error)
-    yield from send_spool(response)
-    if not response.headers_sent:
-        raise HTTPError(500, f"the application failed; the log has it as {name}") from None
-    raise ClientDisconnected from error
 
 
 def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
@@ -1472,9 +1369,9 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
     if extent:
         file, offset, size = extent
         yield from connection.send(response.build_head(size))
-        response.size = min(size, response.left or 0)
-        yield from connection.send_file(file, offset, response.size)
-        response.left = (response.left or 0) - response.size
+        size = min(size, response.left or 0)
+        yield from connection.send_file(file, offset, size)
+        response.left = (response.left or 0) - size
         return response.last_bytes()
     blocks = yield from call(connection, run, iter, blocks)
     connection.turn_ends = time.monotonic() + limits.time_slice_s
@@ -1482,18 +1379,15 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
         block = yield from call(connection, run, next, blocks, end)
         if block is end:
             break
-        if response.spool:
-            yield from send_spool(response)
+        yield from send_spool(response)
         if not isinstance(block, bytes):
             raise TypeError(f"the application yielded {type(block).__name__}, not bytes (PEP 3333)")
         data = response.frame_block(block) if block else b""
-        if data:
-            sent = connection.send_now(data)
-            if response.left == 0 and len(data) <= limits.memory_bytes:
-                response.keep(data[sent:])  # probably the last: the application need not wait for the client
-            elif sent < len(data):
-                yield from connection.send_rest(data, sent)
-        elif not block:  # nothing is sent that would show whether the client is there
+        if response.left == 0 and len(data) <= limits.memory_bytes:
+            response.send_or_keep(data)  # probably the last: the application need not wait for the client
+        elif data:
+            yield from connection.send(data)
+        if not block:  # nothing is sent that would show whether the client is there
             connection.attempt(connection.sock.recv, 1, socket.MSG_PEEK | DONTWAIT)
         if response.overflowed or (response.headers_sent and response.bodiless):
             break
@@ -1502,13 +1396,13 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
 
 
 def send_spool(response: Response) -> Steps[None]:
-    """Send what write() has kept."""
+    """Send what was kept."""
     if response.spool:
         file, response.spool = response.spool.file, None
         file.seek(0)
         with file:
             for data in iter(functools.partial(file.read, Limits.block_bytes), b""):
-                yield from response.connection.send_rest(data)
+                yield from response.connection.send(data)
 
 
 def send_error(connection: Connection, error: HTTPError, head: Union[bytes, bytearray]) -> Steps[None]:
@@ -1516,17 +1410,17 @@ def send_error(connection: Connection, error: HTTPError, head: Union[bytes, byte
     title = f"{error.status} {REASONS[error.status]}"
     body = f"{title}: {error.rule}\n".encode()
     headers = [("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff")]
-    lines, length = ResponseHead(title, headers).lines, len(body)
-    body = b"" if head.startswith(b"HEAD ") else body
-    data = b"%bContent-Length: %d\r\nConnection: close\r\n%b" % (lines, length, date_line())
+    data = ResponseHead(title, *headers).lines + b"Content-Length: %d\r\nConnection: close\r\n" % len(body)
+    data += date_line()
+    framing_bytes, connection.sent = len(data), 0
     try:
-        yield from connection.send(data + body)
+        yield from connection.send(data if head.startswith(b"HEAD ") else data + body)
         yield from connection.lingering_close()
     except ClientDisconnected:
         return
     finally:
         if connection.context.access_log:
-            sent = max(0, len(body) - connection.unsent)
+            sent = max(0, connection.sent - framing_bytes)
             connection.context.access_log.log_request(connection, error.status, sent)
 
 
