@@ -1635,12 +1635,12 @@ class Loop:
 
     def close(self) -> None:
         """Close what the loop has opened."""
-        for descriptor in (self.reader, self.waker):
-            _own_descriptors.discard(descriptor)
-            os.close(descriptor)
         if hasattr(self.poller, "fileno"):
             _own_descriptors.discard(self.poller.fileno())
             self.poller.close()
+        for descriptor in (self.reader, self.waker):
+            _own_descriptors.discard(descriptor)
+            os.close(descriptor)
 
     def run(self) -> None:
         """Run until `running` is made false."""
@@ -1884,10 +1884,9 @@ class Acceptor:
     """Accepts connections for a ForkServer or a Worker. None is dropped: one over capacity is held until there
     is some, and the others stay in the backlog."""
 
-    def __init__(self, loop: Loop, listeners: List[Listener], limits: Limits, owner: ConnectionOwner) -> None:
+    def __init__(self, loop: Loop, listeners: List[Listener], owner: ConnectionOwner) -> None:
         self.loop = loop
         self.listeners = listeners.copy()
-        self.limits = limits
         self.owner = owner
         self.held: List[Tuple[Listener, socket.socket, Any]] = []
         self.full = False  # a connection waits, and there is no capacity
@@ -1915,7 +1914,7 @@ class Acceptor:
         for count in range(8):  # then everything else has its turn
             if self.owner.is_overloaded(self.paused):
                 self.paused = True
-                self.pause(self.limits.accept_pause_s)
+                self.pause(Limits.accept_pause_s)
                 return
             self.paused = False
             failure = self.accept(listener)
@@ -1923,7 +1922,7 @@ class Acceptor:
                 if not count:  # only at first a connection waits for certain
                     self.on_full(f"accept: {os.strerror(failure)}: see ulimit -n, and the limits of the system")
             elif failure not in (0, errno.EAGAIN):  # EINVAL: another process has shut it down
-                self.pause(self.limits.retry_delay_s)
+                self.pause(Limits.retry_delay_s)
             if failure or not self.start_held():
                 return
 
@@ -1965,18 +1964,14 @@ class Acceptor:
             self.logged.add(error)
             log("warning", error)
         self.full = True
-        self.pause(0.0 if self.owner.set_full(True) else self.limits.retry_delay_s)
-
-    def close(self, listener: Listener, shut_down: bool) -> None:
-        """Close a listener, for every process that has it where it is shut down."""
-        self.loop.forget(listener.sock.fileno())
-        self.listeners.remove(listener)
-        listener.close(shut_down)
+        self.pause(0.0 if self.owner.set_full(True) else Limits.retry_delay_s)
 
     def retire(self) -> None:
         """Leave the listeners to others. What is held is still started."""
-        for listener in self.listeners.copy():
-            self.close(listener, shut_down=False)
+        for listener in self.listeners:
+            self.loop.forget(listener.sock.fileno())
+            listener.close()
+        self.listeners.clear()
 
     def drain(self) -> None:
         """Empty the backlog, shut the listeners down for every process, then start what is held. Nothing is
@@ -1984,13 +1979,15 @@ class Acceptor:
         would never end."""
         self.draining = True
         for listener in self.listeners.copy():
+            self.loop.forget(listener.sock.fileno())
             failure = 0
             while not failure:
                 failure = self.accept(listener)
             if failure in RESOURCE_ERRNOS:  # some of the others have to end first
-                self.pause(self.limits.retry_delay_s)
+                self.pause(Limits.retry_delay_s)
             else:
-                self.close(listener, shut_down=True)
+                self.listeners.remove(listener)
+                listener.close(shut_down=True)
         self.start_held()
         self.owner.end_if_done()
 
@@ -2048,6 +2045,7 @@ class Worker:
     connection, or a whole server by itself."""
 
     SLACK = 4  # another worker with fewer connections by so many is left the new ones
+    ask_to_leave: Callable[[], None]  # have this worker replaced
 
     def __init__(
         self, context: ServerContext, listeners: List[Listener], at: int, threads: int = 1, lifeline: int = -1
@@ -2065,8 +2063,7 @@ class Worker:
         soft = os.sysconf("SC_OPEN_MAX")  # some descriptors are left to the application
         self.most = max(soft - 48, soft // 2) if 0 < soft < Limits.connections else Limits.connections
         self.others: List[int] = []  # the slots of other workers
-        self.acceptor = Acceptor(self.loop, listeners, self.limits, self)
-        self.ask_to_leave: Callable[[], None] = lambda: None  # have this worker replaced
+        self.acceptor = Acceptor(self.loop, listeners, self)
         self.pool: Any = ThreadPool(self, threads) if threads > 1 else None
 
     def on_wake(self) -> None:
@@ -2126,7 +2123,7 @@ class Worker:
             return True
         if not self.others or (paused and load < NOT_ACCEPTING):
             return False
-        stuck = time.monotonic() - self.limits.stuck_call_s
+        stuck = time.monotonic() - Limits.stuck_call_s
         for at in self.others:
             if self.board.loads[at // 4 + 1] + self.SLACK < load:
                 state, _, since, _ = self.board.read(at)
@@ -2138,8 +2135,7 @@ class Worker:
 
     def capacity_error(self) -> str:
         """Return why there is no capacity, "" when there is."""
-        most = self.most
-        return "" if self.load < most else f"all {most} connections are in use: ulimit -n allows more"
+        return "" if self.load < self.most else f"all {self.most} connections are in use: ulimit -n allows more"
 
     def set_full(self, full: bool) -> bool:
         """Have connections close after their responses while others wait, and evict one now; return whether
@@ -2202,8 +2198,8 @@ class Worker:
         """Leave new connections to others, close each one after its next response or when it was idle for
         too long, and end with the last."""
         self.context.closing = True
-        self.acceptor.retire()
         self.publish_load()
+        self.acceptor.retire()
         self.end_if_done()
 
     def drain(self) -> None:
@@ -2211,7 +2207,7 @@ class Worker:
         request may be on its way), and end with the last response."""
         self.context.closing = True
         self.publish_load()
-        soon = time.monotonic() + self.limits.eviction_grace_s
+        soon = time.monotonic() + Limits.eviction_grace_s
         for task in self.tasks():
             if task.state <= FIRST_BYTE:
                 self.loop.wait(task, task.events, min(task.deadline, soon))
@@ -2320,26 +2316,29 @@ class ThreadPool:
 
 
 class WSGIServer(Worker):
-    """A server in the thread that calls serve_forever(), without signals and processes, and with the names of
-    what users of wsgiref's server call."""
+    """A server of `app` in the thread that calls serve_forever(), without signals and processes, and with the
+    names of what users of wsgiref's server call."""
 
-    def __init__(self, context: ServerContext, listeners: List[Listener]) -> None:
+    def __init__(self, host: str, port: int, app: Application) -> None:
+        """Listen on `host` and `port` (0: a free one). Raises ConfigError."""
         import threading
 
-        super().__init__(context, listeners, Scoreboard.SLOT_BYTES)
+        context = ServerContext(Limits(), TrustedProxies(""))
+        context.app = app
         context.reraise = ClientDisconnected, KeyboardInterrupt
+        listeners = listen(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", Limits.backlog)
+        super().__init__(context, listeners, Scoreboard.SLOT_BYTES)
         self.socket = listeners[0].sock
         self.server_address = self.socket.getsockname()
         self.server_name = listeners[0].environ["SERVER_NAME"]
         self.server_port = int(listeners[0].environ["SERVER_PORT"])
         self.fileno = self.socket.fileno
         self.stop_requested = False
-        self.stopped = threading.Event()
-        self.stopped.set()
+        self.serving = threading.Lock()
 
     def on_wake(self) -> None:
-        """Leave the loop if that is asked for."""
-        self.loop.running = not self.stop_requested
+        """Leave the loop if that is asked for, or the server is closed."""
+        self.loop.running = not (self.stop_requested or self.acceptor.is_done())
 
     def end_if_done(self) -> None:
         """Leave the loop after one connection, in handle_request()."""
@@ -2348,16 +2347,13 @@ class WSGIServer(Worker):
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Serve until shutdown() is called, or return at once if it was called before."""
-        if not self.acceptor.listeners:
-            return
-        self.stopped.clear()
-        try:
-            self.on_wake()
-            self.acceptor.resume()
-            self.loop.run()
-        finally:
-            self.stop_requested = False
-            self.stopped.set()
+        with self.serving:
+            try:
+                self.on_wake()
+                self.acceptor.resume()
+                self.loop.run()
+            finally:
+                self.stop_requested = False
 
     def shutdown(self) -> None:
         """Have serve_forever() return, now or when it is called next, and wait while it runs. Call it in
@@ -2365,7 +2361,8 @@ class WSGIServer(Worker):
         if self.acceptor.listeners:
             self.stop_requested = True
             self.loop.wake()
-            self.stopped.wait()
+            with self.serving:
+                pass
 
     def handle_request(self) -> None:
         """Serve one connection, with one request."""
@@ -2392,12 +2389,7 @@ class WSGIServer(Worker):
         self.server_close()
 
 
-def make_server(host: str, port: int, app: Application) -> WSGIServer:
-    """Return a server of `app` that listens on `host` and `port` (0: a free one). Raises ConfigError."""
-    context = ServerContext(Limits(), TrustedProxies(""))
-    context.app = app
-    bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return WSGIServer(context, listen(bind, Limits.backlog))
+make_server = WSGIServer
 
 
 # ---- processes: forking, signals, and what a process leaves behind ----------------------------
@@ -2799,7 +2791,7 @@ class ForkServer(Server):
 
     def start(self) -> None:
         """Begin to serve."""
-        self.acceptor = Acceptor(self.loop, self.listeners, self.limits, self)
+        self.acceptor = Acceptor(self.loop, self.listeners, self)
         self.acceptor.resume()
         send_word(self.channel, b"r")
 
