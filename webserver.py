@@ -1446,26 +1446,18 @@ def open_pipe() -> Tuple[int, int]:
 
 
 class Handle:
-    """What waits for a descriptor: resume(True) is called when it is ready, resume(False) at the deadline."""
+    """Waits for a descriptor: resume(True) is called when it is ready, resume(False) at the deadline."""
 
-    __slots__ = ("deadline", "events", "key")
+    __slots__ = ("callback", "deadline", "events", "key")
 
-    def __init__(self, key: int) -> None:
+    def __init__(self, key: int, callback: Any = None) -> None:
         self.key = key
+        self.callback = callback
         self.events = NO_EVENTS
         self.deadline = NEVER
 
     def resume(self, ready: bool) -> None:
-        raise NotImplementedError
-
-
-class Watch(Handle):
-    """A function that is called whenever a descriptor is readable."""
-
-    __slots__ = ("callback",)
-    callback: Callable[[], None]
-
-    def resume(self, ready: bool) -> None:
+        """Call the function that was given for it."""
         self.callback()
 
 
@@ -1475,7 +1467,6 @@ class Loop:
     `waker`, and `on_wake` is called."""
 
     SCAN_S = 0.1  # the least between two looks at all deadlines
-    MOST_S = 3600.0  # poll takes 2**31 ms at most; an application may have replaced the clock
 
     def __init__(self, on_wake: Optional[Callable[[], None]] = None) -> None:
         """Without `on_wake` it is a small one, for few descriptors."""
@@ -1483,8 +1474,7 @@ class Loop:
         self.poller: Any = kind()  # both have the same methods
         self.unit = 1000 if kind is select.poll else 1  # poll takes milliseconds
         self.handles: Dict[int, Handle] = {}
-        self.timers: Dict[str, Tuple[float, Callable[[], None]]] = {}
-        self.turns: List[Handle] = []  # resumed after all that is ready now
+        self.timers: Dict[str, Tuple[float, Callable[[], Any]]] = {}
         self.next_scan = NEVER
         self.running = True
         if hasattr(self.poller, "fileno"):
@@ -1520,11 +1510,11 @@ class Loop:
         if deadline < self.next_scan:
             self.next_scan = deadline
 
-    def watch(self, key: int, callback: Callable[[], None]) -> None:
+    def watch(self, key: int, callback: Callable[[], Any]) -> None:
         """Call `callback` whenever `key` is readable."""
-        watch: Any = self.handles.get(key) or self.handles.setdefault(key, Watch(key))
-        watch.callback = callback
-        self.wait(watch, READABLE)
+        self.forget(key)
+        handle = self.handles[key] = Handle(key, callback)
+        self.wait(handle, READABLE)
 
     def forget(self, key: int) -> None:
         """Wait for a descriptor no longer. Call this before it is closed: where another process has it open,
@@ -1533,51 +1523,43 @@ class Loop:
         if handle:
             self.wait(handle, NO_EVENTS)
 
-    def call_later(self, name: str, delay_s: float, callback: Callable[[], None]) -> None:
+    def call_later(self, name: str, delay_s: float, callback: Callable[[], Any]) -> None:
         """Call `callback` once, after a delay. A timer of the same name is replaced."""
         self.timers[name] = time.monotonic() + delay_s, callback
 
     def close(self) -> None:
         """Close what the loop has opened."""
-        for descriptor in (self.reader, self.waker):
-            _own_descriptors.discard(descriptor)
-            os.close(descriptor)
         if hasattr(self.poller, "fileno"):
             _own_descriptors.discard(self.poller.fileno())
             self.poller.close()
+        for descriptor in (self.reader, self.waker):
+            _own_descriptors.discard(descriptor)
+            os.close(descriptor)
 
     def run(self) -> None:
         """Run until `running` is made false."""
         poll, handles, timers = self.poller.poll, self.handles, self.timers
         while self.running:
             due = min([self.next_scan, *(when for when, _ in timers.values())]) if timers else self.next_scan
-            if self.turns:
-                due = 0.0
-            timeout = None if due == NEVER else min(max(0.0, due - time.monotonic()), self.MOST_S) * self.unit
+            # poll takes 2**31 ms at most, and an application may have replaced the clock: an hour will do.
+            timeout = None if due == NEVER else min(max(0.0, due - time.monotonic()), 3600.0) * self.unit
             for key, _ in poll(timeout):
                 handle = handles.get(key)
                 # It may be forgotten or busy by now, or its number be another one's, which then finds nothing.
                 if handle and handle.events:
                     handle.resume(True)
-            turns, self.turns = self.turns, []
-            for handle in turns:
-                handle.resume(True)
-            if due != NEVER:
-                self.run_due(time.monotonic())
-
-    def run_due(self, now: float) -> None:
-        """Call the timers that are due, and resume the handles whose deadline has passed."""
-        for name, (when, callback) in list(self.timers.items()):
-            if when <= now and self.timers.get(name, (NEVER,))[0] == when:
-                del self.timers[name]
-                callback()
-        if now >= self.next_scan:
-            for handle in list(self.handles.values()):
-                if handle.deadline <= now:
-                    handle.deadline = NEVER
-                    handle.resume(False)
-            earliest = min((handle.deadline for handle in self.handles.values()), default=NEVER)
-            self.next_scan = max(earliest, now + self.SCAN_S)
+            now = time.monotonic() if due < NEVER else 0.0
+            for name, timer in list(timers.items()):
+                if timer[0] <= now and timers.get(name) is timer:  # another one may have removed it
+                    del timers[name]
+                    timer[1]()
+            if now >= self.next_scan:
+                for handle in list(handles.values()):
+                    if handle.deadline <= now:
+                        handle.deadline = NEVER
+                        handle.resume(False)
+                earliest = min((handle.deadline for handle in handles.values()), default=NEVER)
+                self.next_scan = max(earliest, now + self.SCAN_S)
 
 
 # ---- scoreboard: what every process is doing, in memory that outlives it ----------------------
@@ -1609,22 +1591,16 @@ class Scoreboard:
 
     SLOT_BYTES = 256
     RECORD = struct.Struct("=B3xId240p")
-    TEXT = struct.Struct("240p")
+    CALL = struct.Struct("d240p")  # the part of it that changes with each call
 
     def __init__(self, slots: int) -> None:
         self.memory = mmap.mmap(-1, (slots + 1) * self.SLOT_BYTES)
         self.loads = memoryview(self.memory).cast("I")
-        self.sinces = memoryview(self.memory).cast("d")
 
     def first(self, flag: int) -> bool:
         """Set a flag; return whether it was not set before."""
         before, self.memory[flag] = self.memory[flag], 1
         return not before
-
-    def set_state(self, at: int, state: int) -> None:
-        """Note that a state begins."""
-        self.sinces[at // 8 + 1] = time.monotonic()
-        self.memory[at] = state
 
     def read(self, at: int) -> Tuple[int, int, float, str]:
         """Return state, load, since, and the client with its request-line."""
@@ -1637,11 +1613,9 @@ class Slot:
 
     def __init__(self, board: Scoreboard, at: int, idle_state: int = KEEP_ALIVE) -> None:
         self.memory: Any = board.memory
-        self.sinces: Any = board.sinces
         self.at = at
-        self.since_index = at // 8 + 1
-        self.text = slice(at + 16, at + board.SLOT_BYTES)
         self.idle_state = idle_state  # after a call
+        self.calls: Any = None  # a queue, of what its thread in a ThreadPool is to call
 
     def call(self, connection: Connection, act: Callable[..., Any], *arguments: Any) -> Any:
         """Call into the application, and show meanwhile what is served, for which client and since when."""
@@ -1649,10 +1623,9 @@ class Slot:
         if request is not connection.request:
             request = connection.request
             assert request
-            text = Scoreboard.TEXT.pack(b"%b %b" % (connection.client().encode(), request.line))
+            text = b"%b %b" % (connection.client().encode(), request.line)
             connection.client_text = request, text
-        self.memory[self.text] = text
-        self.sinces[self.since_index] = time.monotonic()
+        Scoreboard.CALL.pack_into(self.memory, self.at + 8, time.monotonic(), text)
         self.memory[self.at] = IN_APP
         try:
             return act(*arguments)
@@ -1779,20 +1752,16 @@ def bind_all(addresses: Dict[Any, Any], port: int, backlog: int, tries: int = 20
 # ---- accepting: from the listeners, while there is capacity -----------------------------------
 
 TRANSIENT_ERRNOS = (errno.ECONNABORTED, errno.EINTR, errno.EPROTO)  # that client has left already
-NOTHING_WAITS = (errno.EAGAIN, errno.EWOULDBLOCK)
 RESOURCE_ERRNOS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # may be had again in a moment
 
 
 class Acceptor:
-    """Accepts connections for a ForkServer or a Worker. None is dropped: those over capacity stay in the
-    backlog, and one that was accepted and cannot be started is held until it can."""
+    """Accepts connections for a ForkServer or a Worker. None is dropped: one over capacity is held until there
+    is some, and the others stay in the backlog."""
 
-    AT_ONCE = 8  # connections between two looks at everything else
-
-    def __init__(self, loop: Loop, listeners: List[Listener], limits: Limits, owner: ConnectionOwner) -> None:
+    def __init__(self, loop: Loop, listeners: List[Listener], owner: ConnectionOwner) -> None:
         self.loop = loop
         self.listeners = listeners.copy()
-        self.limits = limits
         self.owner = owner
         self.held: List[Tuple[Listener, socket.socket, Any]] = []
         self.full = False  # a connection waits, and there is no capacity
@@ -1817,38 +1786,33 @@ class Acceptor:
 
     def on_readable(self, listener: Listener) -> None:
         """Accept what waits, unless another process should: after a pause for that, one in any case."""
-        paused, self.paused = self.paused, False
-        for count in range(self.AT_ONCE):
-            if self.owner.is_overloaded(paused):
+        for count in range(8):  # then everything else has its turn
+            if self.owner.is_overloaded(self.paused):
                 self.paused = True
-                self.pause(self.limits.accept_pause_s)
+                self.pause(Limits.accept_pause_s)
                 return
-            paused, error = False, self.owner.capacity_error()
-            try:
-                if not error:
-                    self.accept(listener)
-            except OSError as failure:
-                if failure.errno in NOTHING_WAITS:  # another process has taken what waited
-                    self.end_full()
-                elif failure.errno in RESOURCE_ERRNOS:
-                    error = f"accept: {failure.strerror}: see ulimit -n, and the limits of the system"
-                elif failure.errno not in TRANSIENT_ERRNOS:  # EINVAL: another process has shut it down
-                    self.pause(self.limits.retry_delay_s)
-                if not error:
-                    return
-            if error and not count:  # only at first a connection waits for certain
-                self.on_full(error)
-            if error or not self.start_held():
+            self.paused = False
+            failure = self.accept(listener)
+            if failure in RESOURCE_ERRNOS:
+                if not count:  # only at first a connection waits for certain
+                    self.on_full(f"accept: {os.strerror(failure)}: see ulimit -n, and the limits of the system")
+            elif failure not in (0, errno.EAGAIN):  # EINVAL: another process has shut it down
+                self.pause(Limits.retry_delay_s)
+            if failure or not self.start_held():
                 return
 
-    def accept(self, listener: Listener) -> None:
-        """Accept one connection, and hold it. Raises OSError."""
-        sock, peer = listener.sock.accept()
+    def accept(self, listener: Listener) -> int:
+        """Accept a connection, and hold it. Return 0, also for one whose client has left, or an errno."""
+        try:
+            sock, peer = listener.sock.accept()
+        except OSError as error:
+            return 0 if error.errno in TRANSIENT_ERRNOS else error.errno or errno.EIO
         if peer or listener.unix:
             self.held.append((listener, sock, peer))
             _own_descriptors.add(sock.fileno())
         else:  # BSD's way to say that the client has left
             sock.close()
+        return 0
 
     def start_held(self) -> bool:
         """Start the connections that are held; return whether none is left."""
@@ -1863,7 +1827,9 @@ class Acceptor:
                 self.held.insert(0, held)
                 self.on_full(error)
                 return False
-            self.end_full()
+        if self.full:
+            self.full = False
+            self.owner.set_full(False)
         return True
 
     def on_full(self, error: str) -> None:
@@ -1873,13 +1839,7 @@ class Acceptor:
             self.logged.add(error)
             log("warning", error)
         self.full = True
-        self.pause(0.0 if self.owner.set_full(True) else self.limits.retry_delay_s)
-
-    def end_full(self) -> None:
-        """No connection waits, or there is capacity for it."""
-        if self.full:
-            self.full = False
-            self.owner.set_full(False)
+        self.pause(0.0 if self.owner.set_full(True) else Limits.retry_delay_s)
 
     def retire(self) -> None:
         """Leave the listeners to others. What is held is still started."""
@@ -1896,13 +1856,10 @@ class Acceptor:
         for listener in self.listeners.copy():
             self.loop.forget(listener.sock.fileno())
             failure = 0
-            while failure in (0, *TRANSIENT_ERRNOS):
-                try:
-                    self.accept(listener)
-                except OSError as error:
-                    failure = error.errno or 0
+            while not failure:
+                failure = self.accept(listener)
             if failure in RESOURCE_ERRNOS:  # some of the others have to end first
-                self.loop.call_later("accept", self.limits.retry_delay_s, self.resume)
+                self.pause(Limits.retry_delay_s)
             else:
                 self.listeners.remove(listener)
                 listener.close(shut_down=True)
@@ -1920,13 +1877,13 @@ class Acceptor:
 class Task(Handle):
     """Runs the conversation of one connection in a Worker."""
 
-    __slots__ = ("closed", "connection", "state", "steps", "thread", "worker")
+    __slots__ = ("closed", "connection", "slot", "state", "steps", "worker")
 
     def __init__(self, worker: Worker, connection: Connection) -> None:
         super().__init__(connection.sock.fileno())
         self.worker = worker
         self.connection = connection
-        self.thread: Optional[PoolThread] = None  # that the request has
+        self.slot: Optional[Slot] = None  # of the thread that the request has
         self.closed = False  # the connection is; the application may still have to be called
         self.state = FIRST_BYTE
         self.steps = serve_connection(connection)
@@ -1950,7 +1907,7 @@ class Task(Handle):
                 if self.state == IN_APP:
                     worker.pool.submit(self, what)
                 else:
-                    worker.loop.turns.append(self)
+                    worker.loop.call_later(f"turn {self.key}", 0.0, functools.partial(self.resume, True))
         except (StopIteration, ClientDisconnected):  # the latter where it had ended before
             worker.close_connection(self)
         except Exception as failure:  # the last resort: no connection ends the loop that serves the others
@@ -1958,21 +1915,12 @@ class Task(Handle):
             worker.close_connection(self)
 
 
-def most_connections() -> int:
-    """Return how many connections this process may have, with some descriptors left to the application."""
-    try:
-        import resource  # not on each system
-    except ImportError:
-        return 512
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(soft - 48, soft // 2) if 0 < soft < Limits.connections else Limits.connections
-
-
 class Worker:
     """Serves connections on an event loop: one of a PreforkServer's, or the child of a ForkServer for one
     connection, or a whole server by itself."""
 
     SLACK = 4  # another worker with fewer connections by so many is left the new ones
+    ask_to_leave: Callable[[], None]  # have this worker replaced
 
     def __init__(
         self, context: ServerContext, listeners: List[Listener], at: int, threads: int = 1, lifeline: int = -1
@@ -1987,17 +1935,16 @@ class Worker:
         self.loop = Loop(None if self.watches_lifeline else self.on_wake)
         self.slot = Slot(self.board, at, WRITE if self.watches_lifeline else KEEP_ALIVE)
         self.load = 0  # connections
-        self.most = most_connections()
+        soft = os.sysconf("SC_OPEN_MAX")  # some descriptors are left to the application
+        self.most = max(soft - 48, soft // 2) if 0 < soft < Limits.connections else Limits.connections
         self.others: List[int] = []  # the slots of other workers
-        self.acceptor = Acceptor(self.loop, listeners, self.limits, self)
-        self.after_close: Callable[[], None] = self.end_if_done
-        self.ask_to_leave: Callable[[], None] = lambda: None  # have this worker replaced
+        self.acceptor = Acceptor(self.loop, listeners, self)
         self.pool: Any = ThreadPool(self, threads) if threads > 1 else None
 
     def on_wake(self) -> None:
-        """Calls have returned."""
-        if self.pool:
-            self.pool.resume_done()
+        """Resume the conversations whose calls have returned."""
+        while self.pool and self.pool.done:
+            self.pool.done.popleft()()
 
     def tasks(self) -> List[Task]:
         """Return those of all connections."""
@@ -2031,7 +1978,7 @@ class Worker:
         self.publish_load()
         if self.acceptor.paused and not self.is_overloaded():
             self.acceptor.resume()
-        self.after_close()
+        self.end_if_done()
 
     # Balance: workers share the listeners, and each accepts for itself. One that is stuck in a call accepts
     # nothing, and the others do; one with more connections than another leaves new ones out until its load is
@@ -2040,20 +1987,20 @@ class Worker:
     def publish_load(self) -> None:
         """Show the other workers how many connections this one has; without a free thread it is not to have
         any more."""
-        busy = self.context.closing or (self.pool and self.pool.is_busy())
+        busy = self.context.closing or (self.pool and not self.pool.idle)
         self.board.loads[self.at // 4 + 1] = NOT_ACCEPTING if busy else self.load
 
     def is_overloaded(self, paused: bool = False) -> bool:
         """Return whether another worker that could accept has fewer connections, or, after a pause for that,
         has a free thread while this one has none."""
-        load = self.board.loads[self.at // 4 + 1] - self.SLACK
+        load = self.board.loads[self.at // 4 + 1]
         if self.board.memory[self.at + RETIRE]:  # its successor is there
             return True
-        if not self.others or (paused and load < NOT_ACCEPTING - self.SLACK):
+        if not self.others or (paused and load < NOT_ACCEPTING):
             return False
-        stuck = time.monotonic() - self.limits.stuck_call_s
+        stuck = time.monotonic() - Limits.stuck_call_s
         for at in self.others:
-            if self.board.loads[at // 4 + 1] < load:
+            if self.board.loads[at // 4 + 1] + self.SLACK < load:
                 state, _, since, _ = self.board.read(at)
                 if self.pool or state != IN_APP or since > stuck:
                     return True
@@ -2063,8 +2010,7 @@ class Worker:
 
     def capacity_error(self) -> str:
         """Return why there is no capacity, "" when there is."""
-        most = self.most
-        return "" if self.load < most else f"all {most} connections are in use: ulimit -n allows more"
+        return "" if self.load < self.most else f"all {self.most} connections are in use: ulimit -n allows more"
 
     def set_full(self, full: bool) -> bool:
         """Have connections close after their responses while others wait, and evict one now; return whether
@@ -2075,10 +2021,9 @@ class Worker:
     def evict(self, tasks: List[Task]) -> bool:
         """Close the one of these connections that is idle, or behind for longer than the grace, and has made
         the least progress; return whether there was one."""
-        now, evictable = time.monotonic(), []
-        for task in tasks:
-            if task.state < IN_APP and grace_left(self.limits, task.state, task.deadline - now) <= 0:
-                evictable.append(task)
+        now = time.monotonic()
+        waiting = [task for task in tasks if task.state < IN_APP]
+        evictable = [task for task in waiting if grace_left(self.limits, task.state, task.deadline - now) <= 0]
         if evictable:
             min(evictable, key=lambda task: (task.state, task.deadline)).resume(False)
         return bool(evictable)
@@ -2088,9 +2033,11 @@ class Worker:
     def watch_lifeline(self, task: Task) -> None:
         """In a child, watch the lifeline as soon as the connection may be evicted: a byte in it asks one child
         to go, and is for another one until then."""
-        self.board.set_state(self.at, task.state)
+        now = time.monotonic()
+        struct.pack_into("d", self.board.memory, self.at + 8, now)
+        self.board.memory[self.at] = task.state
         self.loop.forget(self.lifeline)
-        grace_s = grace_left(self.limits, task.state, task.deadline - time.monotonic())
+        grace_s = grace_left(self.limits, task.state, task.deadline - now)
         watch = functools.partial(self.loop.watch, self.lifeline, self.on_lifeline)
         self.loop.call_later("lifeline", grace_s, watch)
 
@@ -2106,19 +2053,19 @@ class Worker:
         self.loop.forget(self.lifeline)
         self.loop.timers.pop("lifeline", None)
         self.watches_lifeline = False
-        if not self.context.flags[CLOSING]:  # it is dead: no process is left that would end what is under way
-            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
-            self.close_idle()
         if not self.context.flags[DRAINING]:
             self.retire()
+        if not self.context.flags[CLOSING]:  # it is dead: no process is left that would end what is under way
+            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
+            self.drain()
         self.check_flags()
 
     def check_flags(self) -> None:
         """See, where this worker retires or is to be replaced, what the Server asks for next."""
-        if self.context.flags[DRAINING]:
+        if self.context.flags[DRAINING] and not self.acceptor.draining:
             self.drain()
-        elif self.board.memory[self.at + RETIRE] and "abort" not in self.loop.timers:
-            self.loop.call_later("abort", self.limits.graceful_timeout_s, lambda: os._exit(0))
+        elif self.board.memory[self.at + RETIRE] and self.acceptor.listeners:
+            self.loop.call_later("abort", self.limits.graceful_timeout_s, functools.partial(os._exit, 0))
             self.retire()
         self.loop.call_later("flags", 0.1, self.check_flags)
 
@@ -2126,25 +2073,20 @@ class Worker:
         """Leave new connections to others, close each one after its next response or when it was idle for
         too long, and end with the last."""
         self.context.closing = True
-        self.acceptor.retire()
         self.publish_load()
+        self.acceptor.retire()
         self.end_if_done()
 
     def drain(self) -> None:
-        """Accept what waits in the backlog, close the listeners for all, close idle connections, and end with
-        the last response."""
-        if not self.acceptor.draining:
-            self.context.closing = True
-            self.publish_load()
-            self.close_idle()
-            self.acceptor.drain()
-
-    def close_idle(self) -> None:
-        """Close idle connections in a moment: a request may be on its way."""
-        soon = time.monotonic() + self.limits.eviction_grace_s
+        """Accept what waits in the backlog, close the listeners for all, close idle connections in a moment (a
+        request may be on its way), and end with the last response."""
+        self.context.closing = True
+        self.publish_load()
+        soon = time.monotonic() + Limits.eviction_grace_s
         for task in self.tasks():
             if task.state <= FIRST_BYTE:
                 self.loop.wait(task, task.events, min(task.deadline, soon))
+        self.acceptor.drain()
 
     def end_if_done(self) -> None:
         """Leave the loop when the last connection is closed, and no more can come."""
@@ -2155,20 +2097,6 @@ class Worker:
 # ---- threads: of a worker, to call the application --------------------------------------------
 
 
-class PoolThread:
-    """A thread, the queue of calls for it, and the task whose request it serves."""
-
-    def __init__(self, pool: ThreadPool, slot: Slot) -> None:
-        """Raises RuntimeError where the system has no more threads now."""
-        import queue
-        import threading
-
-        self.slot = slot
-        self.calls: Any = queue.SimpleQueue()
-        self.task: Any = None
-        threading.Thread(target=pool.run_thread, args=(self,), daemon=True).start()
-
-
 class ThreadPool:
     """Threads that call the application. A request keeps its thread until its calls are over; further
     requests wait."""
@@ -2177,169 +2105,157 @@ class ThreadPool:
         import collections
 
         self.worker = worker
-        self.slots = [worker.at + n * Scoreboard.SLOT_BYTES for n in range(count)]  # unused ones
-        self.threads: List[PoolThread] = []
-        self.idle: List[PoolThread] = []
+        # A slot has a thread from its first use.
+        self.idle = [Slot(worker.board, worker.at + n * Scoreboard.SLOT_BYTES) for n in range(count)]
         self.waiting: Any = collections.deque()  # tasks without a thread, and their calls
-        self.done: Any = collections.deque()  # tasks, what their calls returned, what they raised
-
-    def is_busy(self) -> bool:
-        """Return whether no thread is free."""
-        return not (self.idle or self.slots)
+        self.done: Any = collections.deque()  # resumes the tasks whose calls have returned
 
     def submit(self, task: Task, act: Callable[[], Any]) -> None:
         """Have the thread of the task's request call `act`, or the next one that is free."""
-        if task.thread:
-            task.thread.calls.put((task.connection, act))
+        if task.slot:
+            task.slot.calls.put((task, act))
         else:
             self.waiting.append((task, act))
             self.start_waiting()
 
     def start_waiting(self) -> None:
-        """Give free threads to requests that wait. Where some still wait in a moment, reset one connection
-        that keeps a thread while its client reads slower than --min-rate."""
-        while self.waiting and not self.is_busy():
-            try:
-                if not self.idle:
-                    self.idle.append(PoolThread(self, Slot(self.worker.board, self.slots[-1])))
-                    self.slots.pop()
-                    self.threads += self.idle
-            except RuntimeError:
-                break
-            thread, (task, act) = self.idle.pop(), self.waiting.popleft()
-            thread.task, task.thread = task, thread
-            thread.calls.put((task.connection, act))
+        """Give free threads to requests that wait, and look again in a moment where some still wait."""
+        while self.waiting and self.idle and (self.idle[-1].calls or self.start_thread(self.idle[-1])):
+            task, act = self.waiting.popleft()
+            task.slot = self.idle.pop()
+            task.slot.calls.put((task, act))
         self.worker.publish_load()
-        if self.waiting:
+        if self.waiting and "threads" not in self.worker.loop.timers:
             self.worker.loop.call_later("threads", Limits.retry_delay_s, self.on_pressure)
 
+    def start_thread(self, slot: Slot) -> bool:
+        """Start the thread of a slot; return whether the system allows it now."""
+        import queue
+        import threading
+
+        slot.calls = queue.SimpleQueue()
+        try:
+            threading.Thread(target=self.run_thread, args=(slot,), daemon=True).start()
+        except RuntimeError:
+            slot.calls = None
+        return bool(slot.calls)
+
     def on_pressure(self) -> None:
-        """Requests have waited for a moment."""
-        self.worker.evict([thread.task for thread in self.threads if thread.task])
+        """Requests have waited for a moment: reset one connection that keeps a thread while its client reads
+        slower than --min-rate."""
+        self.worker.evict([task for task in self.worker.tasks() if task.slot])
         self.start_waiting()
 
     def release(self, task: Task) -> None:
         """Free the thread of a request whose calls are over."""
-        thread, task.thread = task.thread, None
-        if thread:
-            thread.task = None
-            self.idle.append(thread)
+        if task.slot:
+            self.idle.append(task.slot)
+            task.slot = None
             self.start_waiting()
 
-    def run_thread(self, thread: PoolThread) -> None:
+    def run_thread(self, slot: Slot) -> None:
         """Make calls, in the thread."""
         while True:
-            connection, act = thread.calls.get()
-            value: Any = None
-            failure: Optional[BaseException] = None
+            task, act = slot.calls.get()
+            value = failure = None
             try:
-                value = thread.slot.call(connection, act)
-            except GeneratorExit as error:  # thrown as it is, it would close the conversation
-                failure = RuntimeError(repr(error))
-            except BaseException as error:
-                failure = error
-            self.done.append((thread.task, value, failure))
-            del connection, act, value, failure  # an idle thread holds nothing
+                value = slot.call(task.connection, act)
+            except BaseException as error:  # a GeneratorExit, thrown as it is, would close the conversation
+                failure = RuntimeError(repr(error)) if isinstance(error, GeneratorExit) else error
+            self.done.append(functools.partial(task.resume, value, failure))
+            del task, act, value, failure  # an idle thread holds nothing
             self.worker.loop.wake()
-
-    def resume_done(self) -> None:
-        """Resume the conversations whose calls have returned."""
-        while self.done:
-            task, value, failure = self.done.popleft()
-            task.resume(value, failure)
 
     def check_timeouts(self) -> None:
         """Log calls that exceed --timeout with their stacks, reset their connections, and have the worker
         replaced: a thread can only be ended with its process."""
-        timeout_s = self.worker.limits.timeout_s
-        for thread in self.threads.copy():
-            state, _, since, text = self.worker.board.read(thread.slot.at)
+        worker, timeout_s = self.worker, self.worker.limits.timeout_s
+        for task in worker.tasks():
+            slot = task.slot
+            state, _, since, text = worker.board.read(slot.at if slot else 0)
             took_s = time.monotonic() - since
-            if thread.task and state == IN_APP and took_s >= timeout_s:
+            if slot and state == IN_APP and took_s >= timeout_s:
                 log("error", f"worker {os.getpid()} is in the application for {took_s:.1f} s: {text}")
                 faulthandler.dump_traceback(2)
-                thread.task.connection.set_reset(True)
-                self.worker.close_connection(thread.task)
-                self.worker.ask_to_leave()
+                task.connection.set_reset(True)
+                worker.close_connection(task)
+                worker.ask_to_leave()
                 # Another thread takes its place; what this one writes at its end must not count.
-                self.threads.remove(thread)
-                self.slots.append(thread.slot.at)
-                thread.slot.memory = bytearray(thread.slot.at + 1)
+                self.idle.append(Slot(worker.board, slot.at))
+                slot.memory = bytearray(slot.at + Scoreboard.SLOT_BYTES)
                 self.start_waiting()
-        self.worker.loop.call_later("timeouts", min(1.0, timeout_s / 4), self.check_timeouts)
+        worker.loop.call_later("timeouts", min(1.0, timeout_s / 4), self.check_timeouts)
 
 
 # ---- library: a server in any thread of any program -------------------------------------------
 
 
-class WSGIServer:
-    """A server in the thread that calls serve_forever(), without signals and processes, and with the names of
-    what users of wsgiref's server call."""
+class WSGIServer(Worker):
+    """A server of `app` in the thread that calls serve_forever(), without signals and processes, and with the
+    names of what users of wsgiref's server call."""
 
-    def __init__(self, context: ServerContext, listeners: List[Listener]) -> None:
+    def __init__(self, host: str, port: int, app: Application) -> None:
+        """Listen on `host` and `port` (0: a free one). Raises ConfigError."""
         import threading
 
+        context = ServerContext(Limits(), TrustedProxies(""))
+        context.app = app
         context.reraise = ClientDisconnected, KeyboardInterrupt
-        self.worker = Worker(context, listeners, Scoreboard.SLOT_BYTES)
-        self.worker.after_close = self.after_close
-        self.worker.loop.on_wake = self.on_wake
+        listeners = listen(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", Limits.backlog)
+        super().__init__(context, listeners, Scoreboard.SLOT_BYTES)
         self.socket = listeners[0].sock
         self.server_address = self.socket.getsockname()
         self.server_name = listeners[0].environ["SERVER_NAME"]
         self.server_port = int(listeners[0].environ["SERVER_PORT"])
         self.fileno = self.socket.fileno
-        self.stop_requested = self.one_request = self.closed = False
-        self.stopped = threading.Event()
-        self.stopped.set()
+        self.stop_requested = False
+        self.serving = threading.Lock()
 
     def on_wake(self) -> None:
-        """Leave the loop if that is asked for."""
-        self.worker.loop.running = not self.stop_requested
+        """Leave the loop if that is asked for, or the server is closed."""
+        self.loop.running = not (self.stop_requested or self.acceptor.is_done())
 
-    def after_close(self) -> None:
-        """Leave the loop after one connection, if that is asked for."""
-        self.worker.loop.running = not (self.stop_requested or self.one_request)
+    def end_if_done(self) -> None:
+        """Leave the loop after one connection, in handle_request()."""
+        if self.context.closing:
+            self.loop.running = False
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Serve until shutdown() is called, or return at once if it was called before."""
-        if self.closed:
-            return
-        self.stopped.clear()
-        try:
-            self.on_wake()
-            self.worker.acceptor.resume()
-            self.worker.loop.run()
-        finally:
-            self.stop_requested = False
-            self.stopped.set()
+        with self.serving:
+            try:
+                self.on_wake()
+                self.acceptor.resume()
+                self.loop.run()
+            finally:
+                self.stop_requested = False
 
     def shutdown(self) -> None:
         """Have serve_forever() return, now or when it is called next, and wait while it runs. Call it in
         another thread."""
-        if not self.closed:
+        if self.acceptor.listeners:
             self.stop_requested = True
-            self.worker.loop.wake()
-            self.stopped.wait()
+            self.loop.wake()
+            with self.serving:
+                pass
 
     def handle_request(self) -> None:
         """Serve one connection, with one request."""
-        self.one_request = self.worker.context.closing = True
+        self.context.closing = True
         try:
             self.serve_forever()
         finally:
-            self.one_request = self.worker.context.closing = False
+            self.context.closing = False
 
     def server_close(self) -> None:
         """Close the listeners and all connections; serve no more."""
-        if self.closed:
-            return
-        self.closed = True
-        for task in self.worker.tasks():
-            task.resume(None, ClientDisconnected())
-        for listener in self.worker.acceptor.listeners:
-            listener.remove_file()
-            listener.close()
-        self.worker.loop.close()
+        if self.acceptor.listeners:
+            for task in self.tasks():
+                task.resume(None, ClientDisconnected())
+            for listener in self.acceptor.listeners:
+                listener.remove_file()
+            self.acceptor.retire()
+            self.loop.close()
 
     def __enter__(self) -> WSGIServer:
         return self
@@ -2348,12 +2264,7 @@ class WSGIServer:
         self.server_close()
 
 
-def make_server(host: str, port: int, app: Application) -> WSGIServer:
-    """Return a server of `app` that listens on `host` and `port` (0: a free one). Raises ConfigError."""
-    context = ServerContext(Limits(), TrustedProxies(""))
-    context.app = app
-    bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return WSGIServer(context, listen(bind, Limits.backlog))
+make_server = WSGIServer
 
 
 # ---- processes: forking, signals, and what a process leaves behind ----------------------------
@@ -2757,7 +2668,7 @@ class ForkServer(Server):
 
     def start(self) -> None:
         """Begin to serve."""
-        self.acceptor = Acceptor(self.loop, self.listeners, self.limits, self)
+        self.acceptor = Acceptor(self.loop, self.listeners, self)
         self.acceptor.resume()
         send_word(self.channel, b"r")
 
