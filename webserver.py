@@ -2046,7 +2046,8 @@ class Worker:
         try:
             if os.read(self.lifeline, 1):
                 self.context.closing = True
-                self.evict(self.tasks())
+                while self.evict(self.tasks()):  # again where it has sent something, and is still behind
+                    pass
                 return
         except BlockingIOError:  # another child has taken it
             return
@@ -2183,6 +2184,7 @@ class ThreadPool:
                 # Another thread takes its place; what this one writes at its end must not count.
                 self.idle.append(Slot(worker.board, slot.at))
                 slot.memory = bytearray(slot.at + Scoreboard.SLOT_BYTES)
+                worker.board.memory[slot.at] = KEEP_ALIVE
                 self.start_waiting()
         worker.loop.call_later("timeouts", min(1.0, timeout_s / 4), self.check_timeouts)
 
@@ -3185,7 +3187,7 @@ def value_reader(name: str, default: str) -> Callable[[str], Any]:
     pattern += r"|0(\.0*)?" if default == "0" else ""
 
     def read(text: str) -> Any:
-        if not re.fullmatch(pattern, text):
+        if not re.fullmatch(pattern, text, re.DOTALL):
             raise ValueError
         return kind(text)
 
