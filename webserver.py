@@ -290,13 +290,13 @@ class Connection:
         """Return what arrives, b"" at the end. Raises TimeoutError, ClientDisconnected."""
         return self.retry(state, deadline, self.sock.recv, Limits.block_bytes)
 
-    def send_now(self, data: bytes) -> int:
+    def send_now(self, data: Union[bytes, memoryview]) -> int:
         """Send what the socket takes at once; return how many bytes that is. Raises ClientDisconnected."""
         sent: int = self.attempt(self.sock.send, data) or 0
         self.sent += sent
         return sent
 
-    def send(self, data: bytes) -> Steps[None]:
+    def send(self, data: Union[bytes, memoryview]) -> Steps[None]:
         """Send `data`. Raises ClientDisconnected."""
         sent = self.send_now(data)
         if sent < len(data):
@@ -673,7 +673,7 @@ class Request:
 def is_authority(text: str) -> bool:
     """Return whether `text` is a host and perhaps a port (RFC 3986 3.2)."""
     match = HOST.fullmatch(text)
-    return bool(match and (not match[1] or normalize_ip(match[1])))
+    return bool(match and (not match[1] or ":" in match[1] and normalize_ip(match[1])))
 
 
 @functools.lru_cache(maxsize=64)
@@ -983,17 +983,24 @@ DAYS = "Mon Tue Wed Thu Fri Sat Sun".split()
 MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 
-@functools.lru_cache(maxsize=4)
-def format_time(form: str, second: int) -> bytes:
-    """Return a time in UTC, with {day} and {month} in English, as strftime's are only in some locales."""
-    when = time.gmtime(second)
-    return time.strftime(form.format(day=DAYS[when.tm_wday], month=MONTHS[when.tm_mon - 1]), when).encode()
+class Clock:
+    """The time in UTC as bytes, which are made once a second, in English in any locale."""
+
+    def __init__(self, form: str) -> None:
+        self.form = form  # of strftime, with {day} and {month}
+        self.second, self.text = NEVER, b""
+
+    def read(self) -> bytes:
+        """Return the time."""
+        now = time.time()
+        if not self.second <= now < self.second + 1:
+            when = time.gmtime(now)
+            form = self.form.format(day=DAYS[when.tm_wday], month=MONTHS[when.tm_mon - 1])
+            self.second, self.text = now // 1, time.strftime(form, when).encode()
+        return self.text
 
 
-def date_line() -> bytes:
-    """Return the Date field line and the end of a head."""
-    return format_time("Date: {day}, %d {month} %Y %H:%M:%S GMT\r\n\r\n", int(time.time()))
-
+date_line = Clock("Date: {day}, %d {month} %Y %H:%M:%S GMT\r\n\r\n").read  # and the end of a head
 
 # The server sets these, whatever the application says (RFC 9110 7.6.1, PEP 3333).
 HOP_BY_HOP = frozenset("connection keep-alive proxy-connection te trailer transfer-encoding upgrade".split())
@@ -1042,18 +1049,17 @@ cached_response_head = functools.lru_cache(maxsize=Limits.cached_response_heads)
 class Response:
     """One response: start_response and write for the application, framing for the wire."""
 
-    __slots__ = "bodiless chunked close connection finished framing_bytes head headers_sent left overflowed".split()
-    __slots__ += "request spool".split()
+    head: Optional[ResponseHead] = None  # from start_response
+    headers_sent = False  # the head is on its way
+    left: Optional[int] = None  # bytes of the body still to come, None where that is not known
+    framing_bytes = 0  # of what was made for the wire, those that are not the body's
+    finished = False  # nothing more may be written
+    overflowed = False  # there is more than the Content-Length says
+    spool: Optional[Spool] = None  # what could not be sent at once
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self.connection = connection
         self.request = request
-        self.head: Optional[ResponseHead] = None  # from start_response
-        self.headers_sent = False  # the head is on its way
-        self.framing_bytes = 0  # of what was made for the wire, those that are not the body's
-        self.finished = False  # nothing more may be written
-        self.overflowed = False  # there is more than the Content-Length says
-        self.spool: Optional[Spool] = None  # what could not be sent at once
 
     def start(self, status: str, headers: List[Tuple[str, str]], exc_info: Optional[ExcInfo] = None) -> Any:
         """start_response of PEP 3333. Raises TypeError and ValueError for what HTTP cannot carry,
@@ -1111,7 +1117,7 @@ class Response:
             if not self.chunked:  # the end of the connection is the end of the body
                 self.close = True
                 self.connection.set_reset(True)
-        self.left = 0 if self.bodiless else length  # bytes of the body, None where that is not known
+        self.left = 0 if self.bodiless else length
         if length is not None:
             lines += b"Content-Length: %d\r\n" % length
         elif self.chunked:
@@ -1222,7 +1228,8 @@ class AccessLog:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self.file = 2 if path == "-" else os.open(path, flags, 0o666)
         self.as_json = as_json
-        self.template, self.time_form = self.JSON if as_json else self.COMBINED
+        self.template, form = self.JSON if as_json else self.COMBINED
+        self.read_clock = Clock(form).read
 
     def close(self) -> None:
         """Close the file."""
@@ -1241,10 +1248,10 @@ class AccessLog:
         if request:
             request.log_fields = quoted
         line, referer, agent = quoted
-        client, when = connection.client().encode(), format_time(self.time_form, int(time.time()))
         took_us = (time.monotonic() - connection.since) * 1e6 if request else 0
         try:
-            os.write(self.file, self.template % (client, when, line, status, size, referer, agent, took_us))
+            values = connection.client().encode(), self.read_clock(), line, status, size, referer, agent, took_us
+            os.write(self.file, self.template % values)
         except OSError as error:
             if connection.context.board.first(LOG_FAILED):
                 log("error", f"cannot write the access log: {error.strerror}")
@@ -1330,7 +1337,10 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
     if not context.requests_left:
         context.on_max_requests()
     try:
-        blocks = yield from call(connection, run, context.app, environ, response.start)
+        if connection.call:  # as call() does, without a generator on the way of every request
+            blocks = connection.call(connection, run, context.app, environ, response.start)
+        else:
+            blocks = yield IN_APP, functools.partial(run, context.app, environ, response.start)
         data = response.single_block(blocks) or (yield from send_blocks(response, blocks, run))
     except context.reraise:
         raise
@@ -1350,9 +1360,11 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
         if connection.release:
             connection.release()
     del blocks  # `data` may be a copy, and the client slow
-    yield from send_spool(response)
-    if data:
-        yield from connection.send(data)
+    if response.spool:
+        yield from send_spool(response)
+    sent = connection.send_now(data) if data else 0
+    if sent < len(data):
+        yield from connection.send(memoryview(data)[sent:])
     if response.left is None and not response.chunked:
         connection.set_reset(False)
     return not response.close
