@@ -1568,7 +1568,7 @@ class Handle:
 
 
 class Loop:
-    """An event loop. A signal or a thread writes to `waker`, and `on_wake` is called. Timers are few and exact;
+    """An event loop. A signal or a thread writes to `waker`: `on_wake` is called. Timers are few and exact;
     deadlines move all the time and may be late: the loop looks at all when the earliest has passed."""
 
     def __init__(self, on_wake: Optional[Callable[[], None]] = None) -> None:
