@@ -1474,11 +1474,8 @@ class Handle:
 
 
 class Loop:
-    """An event loop. Deadlines of connections move all the time and may be late: they are looked through when
-    the earliest that was seen has passed. Timers are few, named and exact. A signal or a thread writes to
-    `waker`, and `on_wake` is called."""
-
-    SCAN_S = 0.1  # the least between two looks at all deadlines
+    """An event loop. A signal or a thread writes to `waker`: `on_wake` is called. Timers are few and exact;
+    deadlines move all the time and may be late: the loop looks at all when the earliest has passed."""
 
     def __init__(self, on_wake: Optional[Callable[[], None]] = None) -> None:
         """Without `on_wake` it is a small one, for few descriptors."""
@@ -1557,7 +1554,7 @@ class Loop:
             timeout = None if due == NEVER else min(max(0.0, due - time.monotonic()), 3600.0) * self.unit
             for key, _ in poll(timeout):
                 handle = handles.get(key)
-                # It may be forgotten or busy by now, or its number be another one's, which then finds nothing.
+                # It may be forgotten or busy by now, or its number another one's, which then finds nothing.
                 if handle and handle.events:
                     handle.resume(True)
             now = time.monotonic() if due < NEVER else 0.0
@@ -1571,7 +1568,7 @@ class Loop:
                         handle.deadline = NEVER
                         handle.resume(False)
                 earliest = min((handle.deadline for handle in handles.values()), default=NEVER)
-                self.next_scan = max(earliest, now + self.SCAN_S)
+                self.next_scan = max(earliest, now + 0.1)  # there may be many
 
 
 # ---- scoreboard: what every process is doing, in memory that outlives it ----------------------
@@ -1768,8 +1765,8 @@ RESOURCE_ERRNOS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # m
 
 
 class Acceptor:
-    """Accepts connections for a ForkServer or a Worker. None is dropped: one over capacity is held until there
-    is some, and the others stay in the backlog."""
+    """Accepts connections for a ForkServer or a Worker. None is dropped: one over capacity is held until it
+    can be started, and the others stay in the backlog."""
 
     def __init__(self, loop: Loop, listeners: List[Listener], owner: ConnectionOwner) -> None:
         self.loop = loop
@@ -1807,7 +1804,8 @@ class Acceptor:
             failure = self.accept(listener)
             if failure in RESOURCE_ERRNOS:
                 if not count:  # only at first a connection waits for certain
-                    self.on_full(f"accept: {os.strerror(failure)}: see ulimit -n, and the limits of the system")
+                    what = os.strerror(failure)
+                    self.on_full(f"accept: {what}: see ulimit -n, and the limits of the system")
             elif failure not in (0, errno.EAGAIN):  # EINVAL: another process has shut it down
                 self.pause(Limits.retry_delay_s)
             if failure or not self.start_held():
@@ -1859,6 +1857,7 @@ class Acceptor:
             self.loop.forget(listener.sock.fileno())
             listener.close()
         self.listeners.clear()
+        self.owner.end_if_done()
 
     def drain(self) -> None:
         """Empty the backlog, shut the listeners down for every process, then start what is held. Nothing is
@@ -2022,7 +2021,8 @@ class Worker:
 
     def capacity_error(self) -> str:
         """Return why there is no capacity, "" when there is."""
-        return "" if self.load < self.most else f"all {self.most} connections are in use: ulimit -n allows more"
+        error = f"all {self.most} connections are in use: ulimit -n allows more"
+        return "" if self.load < self.most else error
 
     def set_full(self, full: bool) -> bool:
         """Have connections close after their responses while others wait, and evict one now; return whether
@@ -2033,9 +2033,9 @@ class Worker:
     def evict(self, tasks: List[Task]) -> bool:
         """Close the one of these connections that is idle, or behind for longer than the grace, and has made
         the least progress; return whether there was one."""
-        now = time.monotonic()
-        waiting = [task for task in tasks if task.state < IN_APP]
-        evictable = [task for task in waiting if grace_left(self.limits, task.state, task.deadline - now) <= 0]
+        now, limits = time.monotonic(), self.limits
+        # Those in the application have no deadline, and so a grace without end.
+        evictable = [task for task in tasks if grace_left(limits, task.state, task.deadline - now) <= 0]
         if evictable:
             min(evictable, key=lambda task: (task.state, task.deadline)).resume(False)
         return bool(evictable)
@@ -2043,8 +2043,8 @@ class Worker:
     # The end.
 
     def watch_lifeline(self, task: Task) -> None:
-        """In a child, watch the lifeline as soon as the connection may be evicted: a byte in it asks one child
-        to go, and is for another one until then."""
+        """In a child, watch the lifeline from when the connection may be evicted: until then a byte in it,
+        which asks one child to go, is for another one."""
         now = time.monotonic()
         struct.pack_into("d", self.board.memory, self.at + 8, now)
         self.board.memory[self.at] = task.state
@@ -2083,16 +2083,14 @@ class Worker:
         self.loop.call_later("flags", 0.1, self.check_flags)
 
     def retire(self) -> None:
-        """Leave new connections to others, close each one after its next response or when it was idle for
-        too long, and end with the last."""
+        """Leave new connections to others, close each one after its next response, and end with the last."""
         self.context.closing = True
         self.publish_load()
         self.acceptor.retire()
-        self.end_if_done()
 
     def drain(self) -> None:
-        """Accept what waits in the backlog, close the listeners for all, close idle connections in a moment (a
-        request may be on its way), and end with the last response."""
+        """Accept what waits, shut the listeners down, close idle connections in a moment (a request may be on
+        its way), and end with the last response."""
         self.context.closing = True
         self.publish_load()
         soon = time.monotonic() + Limits.eviction_grace_s
@@ -2133,10 +2131,13 @@ class ThreadPool:
 
     def start_waiting(self) -> None:
         """Give free threads to requests that wait, and look again in a moment where some still wait."""
-        while self.waiting and self.idle and (self.idle[-1].calls or self.start_thread(self.idle[-1])):
+        while self.waiting and self.idle:
+            slot = self.idle[-1]
+            if not (slot.calls or self.start_thread(slot)):
+                break
             task, act = self.waiting.popleft()
             task.slot = self.idle.pop()
-            task.slot.calls.put((task, act))
+            slot.calls.put((task, act))
         self.worker.publish_load()
         if self.waiting and "threads" not in self.worker.loop.timers:
             self.worker.loop.call_later("threads", Limits.retry_delay_s, self.on_pressure)
