@@ -18,11 +18,8 @@ contract of a conversation" below. The processes that run conversations:
         Child      runs one conversation, blocking                      (the default)
         Worker     runs many on an event loop, calls in a ThreadPool    (--workers, --threads)
 
-With --no-fork and in make_server() a Worker serves alone, without the processes above it.
-
-Rooms: limits, errors, grammar, transport, proxies, request, body, environ, response, log,
-conversation, loop, scoreboard, listeners, accepting, worker, threads, library, child, server,
-supervisor, command line. The words are those of RFC 9110, RFC 9112 and PEP 3333.
+With --no-fork and in make_server() a Worker serves alone. The words are those of RFC 9110, RFC 9112 and
+PEP 3333; a line of dashes begins each part of the file.
 """
 
 from __future__ import annotations
@@ -113,6 +110,11 @@ class Limits:
 
 # ---- errors: what ends an exchange, a connection or the program -------------------------------
 
+REASONS = {400: "Bad Request", 404: "Not Found", 408: "Request Timeout", 413: "Content Too Large"}
+REASONS.update({414: "URI Too Long", 417: "Expectation Failed", 431: "Request Header Fields Too Large"})
+REASONS.update({500: "Internal Server Error", 501: "Not Implemented", 505: "HTTP Version Not Supported"})
+LIMIT_CLAUSES = {400: "9112 7.1.1", 408: "9110 15.5.9", 413: "9110 15.5.14", 414: "9110 15.5.15", 431: "6585 5"}
+
 
 class HTTPError(Exception):
     """Refuse a request: a status, the rule that was broken with its clause, and the offending part."""
@@ -121,9 +123,6 @@ class HTTPError(Exception):
         super().__init__(status, rule)
         self.status = status
         self.rule = rule + (": " + ascii(part[:60]) if part else "")
-
-
-LIMIT_CLAUSES = {400: "9112 7.1.1", 408: "9110 15.5.9", 413: "9110 15.5.14", 414: "9110 15.5.15", 431: "6585 5"}
 
 
 def limit_error(status: int, what: str, limit: float, unit: str = "bytes") -> HTTPError:
@@ -139,11 +138,6 @@ class ConfigError(Exception):
     """The command line asks for what is not possible: one line on stderr, exit status 2."""
 
 
-REASONS = {400: "Bad Request", 404: "Not Found", 408: "Request Timeout", 413: "Content Too Large"}
-REASONS.update({414: "URI Too Long", 417: "Expectation Failed", 431: "Request Header Fields Too Large"})
-REASONS.update({500: "Internal Server Error", 501: "Not Implemented", 505: "HTTP Version Not Supported"})
-
-
 # ---- grammar: RFC 9110, RFC 9112 and RFC 3986 as regular expressions --------------------------
 
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -153,8 +147,8 @@ AUTHORITY = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]+)(?::[0-9]*)?" 
 
 REQUEST_LINE = re.compile(rf"({TOKEN}) ({TARGET}) HTTP/1\.([0-9])")
 FIELD_LINE = re.compile(rf"({TOKEN}):({VALUE})")
-HEAD_PREFIX = re.compile(rf"{TOKEN} {TARGET} HTTP/1\.[0-9]\r\n(?:{TOKEN}:{VALUE}\r\n)*".encode("latin-1"))
 FIELD_LINES = re.compile(rf"(?:{TOKEN}:{VALUE}\r\n)*".encode("latin-1"))
+HEAD_PREFIX = re.compile(rf"{TOKEN} {TARGET} HTTP/1\.[0-9]\r\n".encode("latin-1") + FIELD_LINES.pattern)
 TRAILER_LINE = re.compile(rf"(?:{TOKEN}:{VALUE})?\r\n".encode("latin-1"))
 CRLF = re.compile(rb"\r\n")
 HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?")
@@ -163,7 +157,6 @@ AUTHORITY_FORM = re.compile(rf"(?=.*:[0-9]+\Z){AUTHORITY}")
 BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 DIGITS = re.compile(r"[0-9]+")
-LENGTH = re.compile(r"[0-9]{1,18}")
 QUOTED = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
 EXTENSION = rf"[ \t]*;[ \t]*{TOKEN}(?:[ \t]*=[ \t]*(?:{TOKEN}|{QUOTED}))?"
 CHUNK_LINE = re.compile(rf"([0-9A-Fa-f]+)(?:{EXTENSION})*\r\n".encode("latin-1"))
@@ -173,16 +166,16 @@ FIELD_VALUE = re.compile(VALUE)
 
 # Wrong anywhere in a head, and refused before the head is whole. A bare LF or CR ends a line for some
 # parsers and not for others: two readings of one head, and between them a smuggled request.
-FORBIDDEN_OCTETS = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-
-BARE_LF = "a line ends in CRLF, not in a bare LF"
+BARE_LF, BARE_CR, CONTROL = r"(?<!\r)\n", r"\r(?=[^\n])", r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+FORBIDDEN_OCTETS = re.compile(f"{BARE_LF}|{BARE_CR}|{CONTROL}".encode())
+CRLF_RULE = "a line ends in CRLF, not in a bare LF"
 
 # Why a head is malformed, most telling first: what to search for, the status, the rule.
 HEAD_FAULTS = (
     (r"\A\r\n", 400, "too many empty lines before the request-line (RFC 9112 2.2)"),
-    (r"(?<!\r)\n", 400, BARE_LF + " (RFC 9112 2.2)"),
-    (r"\r(?=[^\n])", 400, "a CR is followed by a LF (RFC 9112 2.2)"),
-    (r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", 400, "a head has no control characters (RFC 9110 5.5)"),
+    (BARE_LF, 400, CRLF_RULE + " (RFC 9112 2.2)"),
+    (BARE_CR, 400, "a CR is followed by a LF (RFC 9112 2.2)"),
+    (CONTROL, 400, "a head has no control characters (RFC 9110 5.5)"),
     (r"\A[^\r]* HTTP/[02-9]\.[0-9]\r", 505, "the major version is 1 (RFC 9110 15.6.6)"),
     (rf"\A(?!{TOKEN} )[^ \r]*", 400, "a method is a token, and one space follows (RFC 9112 3)"),
     (r"\A[^ ]+ [^ \r]*#[^ \r]*", 400, "a request-target has no fragment (RFC 9112 3.2)"),
@@ -210,9 +203,9 @@ def explain_bad_head(head: str) -> HTTPError:
 #
 # A conversation is a generator. It yields what it needs, and its runner resumes it when that is there:
 #
-#     (state, timeout)   wait for the socket: to be writable in WRITE, readable in the other states. The
-#                        runner sends True when it is ready, False after `timeout` seconds or when the
-#                        connection is evicted. It may send True too early: every call is tried again.
+#     (state, timeout)   wait for the socket, for connection.events(state). The runner sends True when it is
+#                        ready, False after `timeout` seconds or when the connection is evicted. It may send
+#                        True too early: every call is tried again.
 #     (IN_APP, act)      call act() in a thread; send what it returned, throw what it raised
 #     (TURN, None)       resume after others have had their turn
 #
@@ -223,7 +216,8 @@ def explain_bad_head(head: str) -> HTTPError:
 
 # The states, in the order in which an evicting server prefers them; up to FIRST_BYTE nothing has arrived.
 KEEP_ALIVE, FIRST_BYTE, READ_HEAD, READ_BODY, WRITE, IN_APP, TURN = 1, 2, 3, 4, 5, 6, 7
-STATE_NAMES = ["", "idle", "waiting for a first byte", "reading a head", "reading a body", "writing", "in the application"]
+STATE_NAMES = ["", "idle", "waiting for a first byte", "reading a head", "reading a body", "writing"]
+STATE_NAMES.append("in the application")
 NO_EVENTS, READABLE, WRITABLE = 0, select.POLLIN, select.POLLOUT  # epoll has the same numbers
 
 NEVER = float("inf")
@@ -232,44 +226,44 @@ LINGER_OFF, LINGER_RESET = struct.pack("ii", 0, 0), struct.pack("ii", 1, 0)  # s
 
 
 def grace_left(limits: Limits, state: int, timeout: float) -> float:
-    """Return the seconds until a connection that waits in `state`, with `timeout` seconds left, has been
-    idle, or behind what its state allows, for the eviction grace."""
-    if state == KEEP_ALIVE:
-        return timeout - limits.keep_alive_s + limits.recv_timeout_s
-    allowed_s = {READ_BODY: limits.stall_timeout_s, WRITE: limits.send_timeout_s}
-    return timeout - allowed_s.get(state, limits.header_timeout_s) + limits.eviction_grace_s
+    """Return the seconds until a connection that waits in `state`, with `timeout` seconds left, may be evicted:
+    when it has been idle, or behind what its state allows, for the grace."""
+    allowed_s = {KEEP_ALIVE: limits.keep_alive_s, READ_BODY: limits.stall_timeout_s, WRITE: limits.send_timeout_s}
+    grace_s = limits.recv_timeout_s if state == KEEP_ALIVE else limits.eviction_grace_s
+    return timeout - allowed_s.get(state, limits.header_timeout_s) + grace_s
 
 
 class Connection:
     """A client's socket, and in `buffer` what was received and is not used yet."""
 
-    __slots__ = "buffer call client_text context drain_deadline head limits listener".split()
-    __slots__ += "peer release request request_cache since sock tls_event trusted turn_ends unsent".split()
+    buffer: Any = b""  # bytes, and a bytearray while a head is gathered
+    head: Optional[bytes] = None  # the last one
+    request: Optional[Request] = None  # made of it; None while one is read
+    since = 0.0  # the beginning of an exchange, where it is logged
+    sent = 0  # bytes of a response that the kernel has taken
+    drain_deadline = NEVER  # for pipelined requests, when the server is closing
+    turn_ends = 0.0
+    client_text: Tuple[Any, bytes] = (None, b"")  # a request, and what the scoreboard shows of it
+    call: Any = None
+    release: Any = None
 
     def __init__(self, sock: socket.socket, peer: Any, listener: Listener, context: ServerContext) -> None:
         self.sock: Any = sock
         # A peer of AF_UNIX has no address.
-        self.peer = (unmap_ipv4(peer[0]), str(peer[1])) if type(peer) is tuple else ("", "")
+        self.peer = (normalize_ip(peer[0]) or peer[0], str(peer[1])) if type(peer) is tuple else ("", "")
         self.trusted: bool = context.trusted.includes(self.peer[0] or "unix")
         self.listener = listener
         self.request_cache = listener.request_caches[self.trusted]
         self.context = context
         self.limits = context.limits
-        self.buffer: Any = b""  # bytes, and a bytearray while a head is gathered
-        self.head: Optional[bytes] = None  # the last one
-        self.request: Optional[Request] = None  # made of it; None while one is read
-        self.since = 0.0  # the beginning of an exchange, where it is logged
-        self.drain_deadline = NEVER  # for pipelined requests, when the server is closing
-        self.unsent = 0  # bytes of a response that the kernel has not taken yet
-        self.client_text: Tuple[Any, bytes] = (None, b"")  # a request, and what the scoreboard shows of it
-        self.turn_ends = 0.0
-        self.tls_event = NO_EVENTS  # what TLS waits for, where that is not what the state says
-        self.call: Any = None
-        self.release: Any = None
 
     def client(self) -> str:
         """Return the client's address for logs, as far as it is known."""
         return ((self.request and self.request.client) or self.peer)[0] or "unix"
+
+    def events(self, state: int) -> int:
+        """Return the poll events to wait for in `state`, which are TLS's own choice where it has made one."""
+        return getattr(self.sock, "wanted", 0) or (WRITABLE if state == WRITE else READABLE)
 
     def attempt(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Return what a call on the socket returns, None where it would block. Raises ClientDisconnected."""
@@ -280,38 +274,34 @@ class Connection:
         except OSError as error:
             raise ClientDisconnected from error
 
-    def events(self, state: int) -> int:
-        """Return what to wait for in `state`: TLS may have to read in order to write."""
-        return self.tls_event or (WRITABLE if state == WRITE else READABLE)
-
-    def receive(self, state: int, deadline: float) -> Steps[bytes]:
-        """Return what arrives, b"" at the end. It is tried once more after the deadline, so that bytes which
-        are there are not lost. Raises TimeoutError, ClientDisconnected."""
+    def retry(self, state: int, deadline: float, call: Callable[..., Any], *arguments: Any) -> Steps[Any]:
+        """Return what a call on the socket returns as soon as it does not block. It is tried once more after the
+        deadline, so that bytes which are there are not lost. Raises TimeoutError, ClientDisconnected."""
         ready = True
         while True:
-            data: Optional[bytes] = self.attempt(self.sock.recv, Limits.block_bytes)
-            if data is not None:
-                return data
+            result = self.attempt(call, *arguments)
+            if result is not None:
+                return result
             if not ready:
                 raise TimeoutError
             ready = yield state, deadline - time.monotonic()
 
-    def send_now(self, data: bytes) -> int:
-        """Send what the socket takes at once; return how much that is. Raises ClientDisconnected."""
-        self.unsent += len(data)
-        sent: int = self.attempt(self.sock.send, data) or 0
-        self.unsent -= sent
-        return sent
+    def receive(self, state: int, deadline: float) -> Steps[bytes]:
+        """Return what arrives, b"" at the end. Raises TimeoutError, ClientDisconnected."""
+        return self.retry(state, deadline, self.sock.recv, Limits.block_bytes)
 
-    def send_rest(self, data: bytes, sent: int = 0) -> Steps[None]:
-        """Send what is left of `data`, which is counted in `unsent` already. Raises ClientDisconnected."""
-        rest = memoryview(data)[sent:]
-        return self.transfer(len(rest), lambda done: self.attempt(self.sock.send, rest[done:]))
+    def send_now(self, data: bytes) -> int:
+        """Send what the socket takes at once; return how many bytes that is. Raises ClientDisconnected."""
+        sent: int = self.attempt(self.sock.send, data) or 0
+        self.sent += sent
+        return sent
 
     def send(self, data: bytes) -> Steps[None]:
         """Send `data`. Raises ClientDisconnected."""
-        self.unsent += len(data)
-        return self.send_rest(data)
+        sent = self.send_now(data)
+        if sent < len(data):
+            rest = memoryview(data)[sent:]
+            yield from self.transfer(len(rest), lambda done: self.attempt(self.sock.send, rest[done:]))
 
     def send_file(self, file: int, offset: int, count: int) -> Steps[None]:
         """Send `count` bytes of a regular file from `offset`, by the kernel where it can. Raises
@@ -332,7 +322,6 @@ class Connection:
             data = os.pread(file, min(Limits.block_bytes, count - done), offset + done)
             return self.attempt(self.sock.send, data) if data else 0
 
-        self.unsent += count
         return self.transfer(count, send_part)
 
     def transfer(self, count: int, send: Callable[[int], Optional[int]]) -> Steps[None]:
@@ -345,7 +334,7 @@ class Connection:
             sent = send(done)
             if sent:
                 done += sent
-                self.unsent -= sent
+                self.sent += sent
                 deadline = self.extend_deadline(stall_s, deadline, sent)
                 yield from self.yield_turn()
             elif sent == 0:
@@ -363,6 +352,16 @@ class Connection:
         if time.monotonic() >= self.turn_ends:
             yield TURN, None
             self.turn_ends = time.monotonic() + self.limits.time_slice_s
+
+    def is_last_response(self) -> bool:
+        """Return whether the server wants to close after this response. Requests that are in the socket already
+        are answered, for two seconds: closing with unread bytes would reset the connection, and lose them."""
+        if not self.context.is_closing():
+            return False
+        self.buffer = self.buffer or self.attempt(self.sock.recv, Limits.block_bytes, DONTWAIT) or b""
+        now = time.monotonic()
+        self.drain_deadline = min(self.drain_deadline, now + self.limits.linger_s)
+        return not self.buffer or now > self.drain_deadline
 
     def set_reset(self, on: bool) -> None:
         """Have close(), or the end of this process, reset the connection: a client must not take a response
@@ -390,96 +389,67 @@ class Connection:
         """Put TLS between the socket and the conversation. Raises ClientDisconnected, HTTPError for plain
         HTTP on this port."""
         deadline = time.monotonic() + self.limits.header_timeout_s
+        self.sock.setblocking(False)
         # Before anything waits for the socket: where the client has reset it, ssl closes the descriptor.
-        secure: Any = self.attempt(TLSSocket, self, tls)
-        self.sock = secure
+        wrap = functools.partial(tls.wrap_socket, server_side=True, do_handshake_on_connect=False)
+        self.sock = secure = self.attempt(wrap, self.sock)
         try:
-            first: Optional[bytes] = None
-            while first is None:
-                first = self.attempt(secure.recv, 1, socket.MSG_PEEK)
-                if first is None and not (yield FIRST_BYTE, deadline - time.monotonic()):
-                    raise ClientDisconnected
+            first = yield from self.retry(FIRST_BYTE, deadline, secure.recv, 1, socket.MSG_PEEK)
             if first and first != b"\x16":  # RFC 8446 5.1: a handshake
                 raise HTTPError(400, "this port speaks https (RFC 9110 4.2.2)")
-            while not self.attempt(secure.do_handshake):
-                if not (yield READ_HEAD, deadline - time.monotonic()):
-                    raise ClientDisconnected
-        except (ClientDisconnected, HTTPError) as error:
-            self.sock, self.tls_event = socket.socket(fileno=secure.detach()), NO_EVENTS
+            yield from self.retry(READ_HEAD, deadline, secure.do_handshake)
+        except (ClientDisconnected, HTTPError, TimeoutError) as error:
+            self.sock = socket.socket(fileno=secure.detach())
             if isinstance(error.__cause__, ConnectionAbortedError):  # the alert has to reach the client
                 yield from self.lingering_close()
             raise
 
 
-class TLSSocket:
-    """What a conversation needs of a socket, over TLS. It never blocks, and raises what a socket raises."""
+def tls_socket_class() -> Any:
+    """Return ssl.SSLSocket, changed to what a conversation needs of a socket."""
+    import ssl  # takes 15 ms
 
-    RECORD_BYTES = 16384  # RFC 8446 5.1; of a longer write nothing counts as sent before all of it is
+    class TLSSocket(ssl.SSLSocket):
+        """Never blocks, and raises what a plain socket raises. `wanted` is the event that TLS waits for."""
 
-    def __init__(self, connection: Connection, tls: Any) -> None:
-        import ssl  # takes 15 ms, and was imported when the context was made
+        RECORD_BYTES = 16384  # RFC 8446 5.1; of a longer write nothing counts as sent before all of it is
+        wanted = NO_EVENTS
 
-        self.ssl = ssl
-        self.connection = connection
-        connection.sock.setblocking(False)
-        self.sock = tls.wrap_socket(connection.sock, server_side=True, do_handshake_on_connect=False)
-        self.fileno, self.detach = self.sock.fileno, self.sock.detach
-        self.send_close_notify = True  # it says that this was all (RFC 8446 6.1)
+        def translate(self, call: Callable[..., Any], *arguments: Any) -> Any:
+            """Return what `call` returns. Raises OSError as a plain socket does."""
+            self.wanted = NO_EVENTS
+            try:
+                return call(*arguments)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+                self.wanted = READABLE if isinstance(error, ssl.SSLWantReadError) else WRITABLE
+                raise BlockingIOError from None
+            except ssl.SSLError as error:  # its errno is not the system's
+                raise ConnectionAbortedError(error.reason) from error
 
-    def translate(self, event: int, call: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what a call on the TLS socket returns. Raises OSError as a plain socket does, and keeps in
-        `tls_event` what to wait for where that is not `event`."""
-        ssl = self.ssl
-        self.connection.tls_event = NO_EVENTS
-        try:
-            return call(*arguments)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
-            wanted = READABLE if isinstance(error, ssl.SSLWantReadError) else WRITABLE
-            self.connection.tls_event = wanted if wanted != event else NO_EVENTS
-            raise BlockingIOError from None
-        except ssl.SSLError as error:  # its errno is not the system's
-            raise ConnectionAbortedError(error.reason) from error
+        def do_handshake(self, block: bool = False) -> Any:
+            """Go on with the handshake; return True at its end."""
+            self.translate(super().do_handshake)
+            return True
 
-    def do_handshake(self) -> bool:
-        """Go on with the handshake; return True at its end."""
-        self.translate(READABLE, self.sock.do_handshake)
-        return True
+        def recv(self, count: int = 0, flags: int = 0) -> bytes:
+            """Receive. A peek looks at the bytes below TLS: whether the client is there, and how it begins."""
+            if flags & socket.MSG_PEEK:
+                return socket.socket.recv(self, count, flags)
+            return bytes(self.translate(super().recv, count))
 
-    def recv(self, count: int, flags: int = 0) -> bytes:
-        """Receive. A peek looks at the bytes below TLS: whether the client is there, and how it begins."""
-        if flags & socket.MSG_PEEK:
-            return socket.socket.recv(self.sock, count, flags)
-        data: bytes = self.translate(READABLE, self.sock.recv, count)
-        return data
+        def send(self, data: Any, flags: int = 0) -> int:
+            """Send. OpenSSL takes an empty write for the end of the connection."""
+            return int(self.translate(super().send, data[: self.RECORD_BYTES])) if data else 0
 
-    def send(self, data: Any) -> int:
-        """Send. OpenSSL takes an empty write for the end of the connection."""
-        sent: int = self.translate(WRITABLE, self.sock.send, data[: self.RECORD_BYTES]) if data else 0
-        return sent
+        def shutdown(self, how: int) -> None:
+            """Send close_notify, which says that this was all (RFC 8446 6.1), and do not wait for the client's."""
+            try:
+                self.unwrap()
+            except (OSError, ValueError):
+                pass
+            super().shutdown(how)
 
-    def setsockopt(self, level: int, option: int, value: bytes) -> None:
-        """Set SO_LINGER, the one option that is set here: after a reset there is no orderly end."""
-        self.send_close_notify = value == LINGER_OFF
-        self.sock.setsockopt(level, option, value)
-
-    def shutdown(self, how: int) -> None:
-        """Send close_notify once, where the end is orderly, and shut down; do not wait for the client's."""
-        try:
-            if self.send_close_notify:
-                self.send_close_notify = False
-                self.sock.unwrap()
-        except (OSError, ValueError):
-            pass
-        self.sock.shutdown(how)
-
-    def close(self) -> None:
-        """End the connection in order, if it may be, and close."""
-        try:
-            if self.send_close_notify:
-                self.shutdown(socket.SHUT_WR)
-        except OSError:  # the client has left
-            pass
-        self.sock.close()
+    return TLSSocket
 
 
 def tls_context(certfile: str, keyfile: Optional[str], ca_certs: Optional[str]) -> Any:
@@ -488,6 +458,7 @@ def tls_context(certfile: str, keyfile: Optional[str], ca_certs: Optional[str]) 
     import ssl
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.sslsocket_class = tls_socket_class()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     context.options |= ssl.OP_NO_RENEGOTIATION  # with older OpenSSL a client may ask for it without end
@@ -507,24 +478,19 @@ def tls_context(certfile: str, keyfile: Optional[str], ca_certs: Optional[str]) 
 # ---- proxies: which ones to trust about a client ----------------------------------------------
 
 FORWARDED = ["HTTP_FORWARDED", *("HTTP_X_FORWARDED_" + name for name in "FOR PROTO HOST PORT PREFIX".split())]
-FORWARDED_NODE = re.compile(
-    r"([0-9.]+)(?::([0-9]{1,5}))?|\[([0-9A-Fa-f:.]+)\](?::([0-9]{1,5}))?|([0-9A-Fa-f:.]+)"
-)
-
-
-def unmap_ipv4(address: str) -> str:
-    """Return an IPv4 address as such, where IPv6 carries it (RFC 4291 2.5.5.2)."""
-    return address[7:] if address.startswith("::ffff:") and "." in address else address
+FORWARDED_NODE = re.compile(r"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5}))?|([0-9A-Fa-f:.]+)")
 
 
 @functools.lru_cache(maxsize=Limits.cached_lines)
 def normalize_ip(address: str) -> str:
-    """Return an IP address in its one canonical spelling, "" for what is none."""
+    """Return an IP address in its one canonical spelling, an IPv4 address in IPv6 as such (RFC 4291 2.5.5.2), ""
+    for what is no address."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        return unmap_ipv4(socket.inet_ntop(family, socket.inet_pton(family, address)))
+        text = socket.inet_ntop(family, socket.inet_pton(family, address))
     except (OSError, ValueError):
         return ""
+    return text[7:] if text.startswith("::ffff:") and "." in text else text
 
 
 class TrustedProxies:
@@ -562,8 +528,9 @@ SINGLETON_FIELDS = ("HTTP_HOST", "CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_TRANSFE
 class Request:
     """A parsed head. `environ` is what the application sees of it, and is copied for each exchange."""
 
-    def __init__(self, head: bytes, environ: Environ, limits: Limits) -> None:
-        """Add to `environ` what `head` says. Raises HTTPError for a head that breaks a rule."""
+    def __init__(self, head: bytes, connection: Connection) -> None:
+        """Raises HTTPError for a head that breaks a rule."""
+        limits, context = connection.limits, connection.context
         text = head.decode("latin-1")
         first, *lines = text[:-4].split("\r\n")
         match = REQUEST_LINE.fullmatch(first)
@@ -578,9 +545,9 @@ class Request:
             raise limit_error(431, "the header section", limits.fields, "field lines")
         if len(head) > limits.field_line_bytes and max(map(len, lines), default=0) > limits.field_line_bytes:
             raise limit_error(431, "a field line", limits.field_line_bytes)
-        self.environ = environ
         self.client: Optional[Tuple[str, str]] = None  # address and port, as a trusted proxy says
         self.log_fields: Any = None  # what the access log shows of it
+        environ = self.environ = {**context.environ, **connection.listener.environ}
         environ["REQUEST_METHOD"] = self.method
         environ["REQUEST_URI"] = environ["RAW_URI"] = target
         environ["SERVER_PROTOCOL"] = "HTTP/1.1" if self.minor else "HTTP/1.0"
@@ -592,36 +559,21 @@ class Request:
             raise explain_bad_head(text) from None
         self.parse_target(target)
         self.parse_framing(limits)
-        options = list_members(environ["HTTP_CONNECTION"]) if "HTTP_CONNECTION" in environ else ()
-        self.persistent = "close" not in options and (self.minor > 0 or "keep-alive" in options)
-
-    def environ_for(self, connection: Connection, body: BinaryIO) -> Environ:
-        """Return a fresh environ for one exchange."""
-        environ = self.environ.copy()
-        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = self.client or connection.peer
-        environ["wsgi.input"] = body
-        if self.chunked:
-            environ["CONTENT_LENGTH"] = str(body.seek(0, io.SEEK_END))
-            body.seek(0)
-        return environ
+        self.apply_forwarded(connection)
 
     def add_fields(self, lines: List[str]) -> None:
-        """Add the field lines to the environ, repeated ones joined in order (RFC 9110 5.3). Raises ValueError
-        for what is not a field line, HTTPError."""
-        most = Limits.cached_line_bytes
-        pairs = [cached_field(line) if len(line) <= most else parse_field(line) for line in lines]
-        fields = dict(pairs)
-        if len(fields) < len(pairs):
-            fields.clear()
-            for line, (key, value) in zip(lines, pairs):
-                if key in fields:
-                    if key in SINGLETON_FIELDS:
-                        name = line.partition(":")[0]
-                        raise HTTPError(400, "this field occurs once in a request (RFC 9110 5.3)", name)
-                    value = fields[key] + ("; " if key == "HTTP_COOKIE" else ", ") + value
-                fields[key] = value
-        fields.pop("", None)
-        self.environ.update(fields)
+        """Add the field lines to the environ, repeated ones joined in order (RFC 9110 5.3). Raises HTTPError, and
+        ValueError for what is not a field line."""
+        environ, most = self.environ, Limits.cached_line_bytes
+        for line in lines:
+            key, value = cached_field(line) if len(line) <= most else parse_field(line)
+            if key in environ:
+                if key in SINGLETON_FIELDS:
+                    name = line.partition(":")[0]
+                    raise HTTPError(400, "this field occurs once in a request (RFC 9110 5.3)", name)
+                value = environ[key] + ("; " if key == "HTTP_COOKIE" else ", ") + value
+            environ[key] = value
+        environ.pop("", None)
 
     def parse_target(self, target: str) -> None:
         """Read the four forms of a request-target, and the Host beside them (RFC 9112 3.2)."""
@@ -631,7 +583,7 @@ class Request:
             absolute = None
         if self.minor and "HTTP_HOST" not in environ:
             raise HTTPError(400, "a request of HTTP/1.1 has a Host (RFC 9112 3.2)")
-        if environ.get("HTTP_HOST") == "":  # sent for a target without an authority
+        if environ.get("HTTP_HOST") == "":  # of a target without an authority
             del environ["HTTP_HOST"]
         for authority in (environ.get("HTTP_HOST"), absolute and absolute[2]):
             if authority is not None and not is_authority(authority):
@@ -657,17 +609,57 @@ class Request:
         environ["PATH_INFO"] = path[len(root) :]
         environ["QUERY_STRING"] = query
 
-    def apply_forwarded(self, trusted: TrustedProxies) -> None:
+    def parse_framing(self, limits: Limits) -> None:
+        """Find how the message body ends (RFC 9112 6.3), and whether the connection goes on after it (9.3)."""
+        environ = self.environ
+        self.chunked = "HTTP_TRANSFER_ENCODING" in environ
+        self.length = 0
+        length = environ.get("CONTENT_LENGTH")
+        if self.chunked:
+            coding = environ.pop("HTTP_TRANSFER_ENCODING")  # decoded here (RFC 9112 7.1.3)
+            if length is not None:
+                raise HTTPError(400, "Transfer-Encoding and Content-Length contradict (RFC 9112 6.3)")
+            if not self.minor:
+                raise HTTPError(400, "HTTP/1.0 has no Transfer-Encoding (RFC 9112 6.1)")
+            if coding.lower() != "chunked":
+                status = 400 if list_members(coding) <= {"chunked", ""} else 501
+                raise HTTPError(status, "the only coding is chunked, once (RFC 9112 6.1)", coding)
+        elif length is not None:
+            if not DIGITS.fullmatch(length):
+                raise HTTPError(400, "Content-Length is digits only (RFC 9110 8.6)", length)
+            digits = length.lstrip("0") or "0"
+            if len(digits) > 18 or int(digits) > limits.body_bytes:  # int() of a million digits takes seconds
+                raise limit_error(413, "the body", limits.body_bytes)
+            self.length = int(digits)
+        self.has_body = self.chunked or self.length > 0
+        expect = list_members(environ["HTTP_EXPECT"]) if "HTTP_EXPECT" in environ and self.minor else set()
+        if not expect <= {"", "100-continue"}:
+            raise HTTPError(417, "the only expectation is 100-continue (RFC 9110 10.1.1)", environ["HTTP_EXPECT"])
+        self.expects_continue = "100-continue" in expect
+        options = list_members(environ["HTTP_CONNECTION"]) if "HTTP_CONNECTION" in environ else ()
+        self.persistent = "close" not in options and (self.minor > 0 or "keep-alive" in options)
+
+    def apply_forwarded(self, connection: Connection) -> None:
         """Take client and scheme from what trusted proxies say: the right-most address that is not trusted
         is the client, for anyone can have made up what stands to its left. X-Forwarded-Host is left to the
         application: a proxy that does not overwrite it passes on what the client chose."""
-        environ, hops = self.environ, 0
+        environ, trusted, hops = self.environ, connection.context.trusted, 0
+        forwarded = [key for key in FORWARDED if key in environ]
+        if not forwarded:
+            return
+        if not connection.trusted:  # the application sees of these only what a trusted proxy says
+            for key in forwarded:
+                del environ[key]
+            if connection.context.board.first(FORWARDED_DROPPED):
+                name = forwarded[0][len("HTTP_") :].replace("_", "-").title()
+                log("notice", f"{name} of {connection.client()} is dropped: --forwarded-allow-ips would trust it")
+            return
         for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")):
             match = FORWARDED_NODE.fullmatch(hop.strip(" \t"))
-            address = match and normalize_ip(match[1] or match[3] or match[5])
+            address = match and normalize_ip(match[1] or match[2] or match[4])
             if not match or not address:
                 break
-            self.client, hops = (address, match[2] or match[4] or ""), hops + 1
+            self.client, hops = (address, match[3] or ""), hops + 1
             if not trusted.includes(address):
                 break
         schemes = environ.get("HTTP_X_FORWARDED_PROTO", "").lower().split(",")
@@ -676,52 +668,12 @@ class Request:
         if scheme in ("http", "https"):
             environ["wsgi.url_scheme"] = scheme
 
-    def strip_forwarded(self, connection: Connection) -> None:
-        """Keep from the application what only a trusted proxy may say."""
-        dropped = [key for key in FORWARDED if self.environ.pop(key, None) is not None]
-        if dropped and connection.context.board.first(FORWARDED_DROPPED):
-            name = dropped[0][len("HTTP_") :].replace("_", "-").title()
-            log("notice", f"{name} of {connection.client()} is dropped: --forwarded-allow-ips would trust it")
-
-    def parse_framing(self, limits: Limits) -> None:
-        """Find how the message body ends, by the steps of RFC 9112 6.3."""
-        environ = self.environ
-        self.chunked = self.expects_continue = False
-        self.length = 0
-        if "HTTP_TRANSFER_ENCODING" in environ:
-            coding = environ.pop("HTTP_TRANSFER_ENCODING")  # decoded here (RFC 9112 7.1.3)
-            if "CONTENT_LENGTH" in environ:
-                raise HTTPError(400, "Transfer-Encoding and Content-Length contradict (RFC 9112 6.3)")
-            if not self.minor:
-                raise HTTPError(400, "HTTP/1.0 has no Transfer-Encoding (RFC 9112 6.1)")
-            if coding.lower() != "chunked":
-                status = 400 if list_members(coding) <= {"chunked", ""} else 501
-                raise HTTPError(status, "the only coding is chunked, once (RFC 9112 6.1)", coding)
-            self.chunked = True
-        elif "CONTENT_LENGTH" in environ:
-            length = environ["CONTENT_LENGTH"]
-            if not DIGITS.fullmatch(length):
-                raise HTTPError(400, "Content-Length is digits only (RFC 9110 8.6)", length)
-            digits = length.lstrip("0") or "0"
-            if len(digits) > 18 or int(digits) > limits.body_bytes:  # int() of a million digits takes seconds
-                raise limit_error(413, "the body", limits.body_bytes)
-            self.length = int(digits)
-        self.has_body = self.chunked or self.length > 0
-        if "HTTP_EXPECT" in environ and self.minor:
-            expect = environ["HTTP_EXPECT"].lower()
-            if not list_members(expect) <= {"", "100-continue"}:
-                raise HTTPError(417, "the only expectation is 100-continue (RFC 9110 10.1.1)", expect)
-            self.expects_continue = bool(expect)
-
 
 @functools.lru_cache(maxsize=64)
 def is_authority(text: str) -> bool:
     """Return whether `text` is a host and perhaps a port (RFC 3986 3.2)."""
     match = HOST.fullmatch(text)
-    try:
-        return bool(match and (not match[1] or socket.inet_pton(socket.AF_INET6, match[1])))
-    except OSError:
-        return False
+    return bool(match and (not match[1] or normalize_ip(match[1])))
 
 
 @functools.lru_cache(maxsize=64)
@@ -758,8 +710,10 @@ class RequestCache:
         self.seen: Set[int] = set()  # hashes of heads that came once
         self.expires_at = 0.0
 
-    def add(self, head: bytes, request: Request) -> None:
-        """Keep a request whose head has come before."""
+    def add(self, head: bytes, connection: Connection) -> Request:
+        """Return the request that a head is; keep it if the head has come before. Raises HTTPError."""
+        connection.request = None
+        request = Request(head, connection)
         now = time.monotonic()
         if now > self.expires_at or len(self.seen) >= Limits.cached_requests:
             self.expires_at = now + Limits.cached_request_s
@@ -769,36 +723,39 @@ class RequestCache:
             self.requests[head] = request
         elif len(head) <= Limits.cached_head_bytes:
             self.seen.add(hash(head))
+        return request
 
 
-def read_head(connection: Connection) -> Optional[bytes]:
-    """Return the next head if it is there whole, b"" if it is not, None if nothing is. Raises
-    ClientDisconnected."""
-    data: bytes = connection.buffer
-    if not data:
-        try:  # as attempt() does, at half the cost
-            data = connection.sock.recv(Limits.block_bytes)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            raise ClientDisconnected from error
-    if not data or data in connection.request_cache.requests:
+def read_head(connection: Connection) -> Steps[bytes]:
+    """Return the next head, b"" when nothing comes. Raises HTTPError, ClientDisconnected."""
+    data: Optional[bytes] = None
+    if connection.buffer:  # pipelined: others have their turn before it
+        yield from connection.yield_turn()
+        data = connection.buffer
+    elif not connection.request:  # else a response was just sent, and the next request is hardly there yet
+        data = connection.attempt(connection.sock.recv, Limits.block_bytes)
+    if data is None and connection.request:
+        ready = yield KEEP_ALIVE, connection.limits.keep_alive_s
+        data = connection.attempt(connection.sock.recv, Limits.block_bytes)  # also at the last moment
+        if data is None and not ready:
+            return b""
+    if data == b"" or data in connection.request_cache.requests:
         connection.buffer = b""
         return data
-    end = data.find(b"\r\n\r\n") + 4
-    if end < 4 or data.startswith(b"\r\n"):
-        connection.buffer = data
-        return b""
-    connection.buffer = data[end:]
-    return data[:end]
+    end = data.find(b"\r\n\r\n") + 4 if data else 0
+    if data and end >= 4 and not data.startswith(b"\r\n"):
+        connection.buffer = data[end:]
+        return data[:end]
+    connection.buffer = bytearray(data or b"")
+    return (yield from gather_head(connection))
 
 
 def gather_head(connection: Connection) -> Steps[bytes]:
     """Return the next head, in however many pieces it comes, without blank lines before it; b"" when
     nothing comes. What cannot become a head is refused at once. Raises HTTPError, ClientDisconnected."""
     limits, searched, checked, blank = connection.limits, 0, 0, 0
-    connection.request = None
-    data = connection.buffer = bytearray(connection.buffer)
+    connection.request = connection.head = None
+    data: bytearray = connection.buffer
     deadline = time.monotonic() + limits.header_timeout_s
     while True:
         while data.startswith(b"\r\n") and blank < limits.blank_lines:
@@ -831,18 +788,6 @@ def gather_head(connection: Connection) -> Steps[bytes]:
         if not more:
             return b""
         data += more
-
-
-def parse_request(head: bytes, connection: Connection) -> Request:
-    """Return the request that a head is. Raises HTTPError."""
-    context, connection.request = connection.context, None
-    request = Request(head, {**context.environ, **connection.listener.environ}, connection.limits)
-    if connection.trusted:
-        request.apply_forwarded(context.trusted)
-    else:
-        request.strip_forwarded(connection)
-    connection.request_cache.add(head, request)
-    return request
 
 
 # ---- body: read whole before the application is called, by either framing ---------------------
@@ -878,8 +823,8 @@ class BodyReader:
         self.spool = Spool(self.limits.memory_bytes)
         self.deadline = connection.extend_deadline(self.limits.stall_timeout_s)
 
-    def read(self, request: Request) -> Steps[BinaryIO]:
-        """Return the body as a file, at its start. Raises HTTPError, ClientDisconnected."""
+    def read(self, request: Request, environ: Environ) -> Steps[None]:
+        """Put the body into the environ, as a file. Raises HTTPError, ClientDisconnected."""
         if request.expects_continue and not self.buffer:
             yield from self.connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
@@ -889,8 +834,8 @@ class BodyReader:
             log("error", f"cannot keep a body of more than {self.spool.size} bytes: {error.strerror}")
             raise HTTPError(500, "this body cannot be kept") from None
         self.connection.buffer = bytes(self.buffer)
-        file: BinaryIO = self.spool.file
-        return file
+        environ["wsgi.input"] = self.spool.file
+        environ["CONTENT_LENGTH"] = str(self.spool.size)
 
     def receive(self) -> Steps[bytes]:
         """Return what arrives next."""
@@ -952,7 +897,7 @@ class BodyReader:
             if end or (pattern is CRLF and len(self.buffer) >= limit):
                 bare = pattern is not CRLF and not line.endswith(b"\r\n")
                 part = self.buffer[: end or limit].decode("latin-1")
-                raise HTTPError(400, (BARE_LF if bare else rule) + " (RFC 9112 7.1)", part)
+                raise HTTPError(400, (CRLF_RULE if bare else rule) + " (RFC 9112 7.1)", part)
             if len(self.buffer) >= limit:
                 raise limit_error(status, "a line of the chunked coding", limit)
             self.buffer += yield from self.receive()
@@ -1002,6 +947,7 @@ class ServerContext:
     verbose = False  # log each refused request
     reraise: Any = ClientDisconnected  # exceptions out of a call that are not the application's failure
     closing = False  # this process closes each connection after its response
+    full = False  # while others wait
     server_pid = 0  # of the Server, in its children
     requests_left = NEVER  # until --max-requests
     on_max_requests: Callable[[], None]
@@ -1028,40 +974,37 @@ class ServerContext:
         """Return whether each connection closes after its response, also because the Server is dead."""
         flags = self.flags
         orphan = self.server_pid and os.getppid() != self.server_pid
-        return bool(self.closing or flags[CLOSING] or flags[FULL] or orphan)
+        return bool(self.closing or self.full or flags[CLOSING] or flags[FULL] or orphan)
 
 
 # ---- response: from what the application says to bytes ----------------------------------------
 
 DAYS = "Mon Tue Wed Thu Fri Sat Sun".split()
 MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
-_date: Tuple[float, bytes] = (NEVER, b"")  # a second, and its line
+
+
+@functools.lru_cache(maxsize=4)
+def format_time(form: str, second: int) -> bytes:
+    """Return a time in UTC, with {day} and {month} in English, as strftime's are only in some locales."""
+    when = time.gmtime(second)
+    return time.strftime(form.format(day=DAYS[when.tm_wday], month=MONTHS[when.tm_mon - 1]), when).encode()
 
 
 def date_line() -> bytes:
-    """Return the Date field line and the end of a head; it is made once a second, in English in any locale."""
-    global _date
-    now = time.time()
-    if not _date[0] <= now < _date[0] + 1:
-        when = time.gmtime(now)
-        day, month = DAYS[when.tm_wday], MONTHS[when.tm_mon - 1]
-        line = time.strftime(f"Date: {day}, %d {month} %Y %H:%M:%S GMT\r\n\r\n", when)
-        _date = now // 1, line.encode()
-    return _date[1]
+    """Return the Date field line and the end of a head."""
+    return format_time("Date: {day}, %d {month} %Y %H:%M:%S GMT\r\n\r\n", int(time.time()))
 
 
 # The server sets these, whatever the application says (RFC 9110 7.6.1, PEP 3333).
 HOP_BY_HOP = frozenset("connection keep-alive proxy-connection te trailer transfer-encoding upgrade".split())
-
 SINGLETON_RESPONSE_FIELDS = frozenset("content-length content-type date location server".split())
-
 BODILESS = (204, 205, 304)  # RFC 9110 6.4.1, 15.3.6; an application does not send 1xx
 
 
 class ResponseHead:
     """The arguments of start_response, checked. `lines` are what goes on the wire for them."""
 
-    def __init__(self, status: str, headers: List[Tuple[str, str]]) -> None:
+    def __init__(self, status: str, *headers: Tuple[str, str]) -> None:
         """Raises TypeError and ValueError for what HTTP cannot carry."""
         if not STATUS.fullmatch(status):
             raise ValueError(f"a status is 200 to 599, a space and a reason, not {status!r} (PEP 3333)")
@@ -1077,7 +1020,7 @@ class ResponseHead:
             lower = name.lower()
             if lower in values and lower in SINGLETON_RESPONSE_FIELDS:
                 raise ValueError(f"{name} occurs once in a response (RFC 9110 5.3)")
-            if lower == "content-length" and not LENGTH.fullmatch(value):
+            if lower == "content-length" and not (DIGITS.fullmatch(value) and len(value) <= 18):
                 raise ValueError(f"Content-Length is digits, not {value!r} (RFC 9110 8.6)")
             values[lower] = value
             if lower == "connection":
@@ -1091,48 +1034,26 @@ class ResponseHead:
         self.has_date = "date" in values
         self.lines = "".join(lines).encode("latin-1")
 
-    def frame(self, request: Request, known: Optional[int], closing: bool) -> Tuple[bytes, Tuple[Any, ...]]:
-        """Return the head without its Date and its end, and the framing: the length of the body, and whether
-        it is chunked, left out, the last on its connection (RFC 9112 6.3)."""
-        lines, length = self.lines, known if self.length is None and self.code != 304 else self.length
-        chunked, bodiless = False, self.code in BODILESS or request.method == "HEAD"
-        close = self.close or closing or not request.persistent
-        if bodiless:
-            if self.code == 205:  # RFC 9110 15.3.6
-                length = 0
-            elif self.code == 204 or not length:  # RFC 9110 8.6; the body of a GET need not be empty
-                length = None
-        elif length is None:
-            chunked = request.minor > 0
-            close = close or not chunked
-        if length is not None:
-            lines += b"Content-Length: %d\r\n" % length
-        elif chunked:
-            lines += b"Transfer-Encoding: chunked\r\n"
-        if close:
-            lines += b"Connection: close\r\n"
-        elif not request.minor:
-            lines += b"Connection: keep-alive\r\n"
-        return lines, (0 if bodiless else length, chunked, bodiless, close)
 
-
-_response_heads: Dict[Any, ResponseHead] = {}  # by status and headers: an application repeats itself
+# An application repeats itself.
+cached_response_head = functools.lru_cache(maxsize=Limits.cached_response_heads)(ResponseHead)
 
 
 class Response:
     """One response: start_response and write for the application, framing for the wire."""
 
-    __slots__ = "bodiless chunked close connection finished head headers_sent left overflowed request size spool".split()
+    __slots__ = "bodiless chunked close connection finished framing_bytes head headers_sent left overflowed".split()
+    __slots__ += "request spool".split()
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self.connection = connection
         self.request = request
         self.head: Optional[ResponseHead] = None  # from start_response
         self.headers_sent = False  # the head is on its way
-        self.size = 0  # bytes of the body that were handed to the connection
+        self.framing_bytes = 0  # of what was made for the wire, those that are not the body's
         self.finished = False  # nothing more may be written
         self.overflowed = False  # there is more than the Content-Length says
-        self.spool: Optional[Spool] = None  # what write() could not send at once
+        self.spool: Optional[Spool] = None  # what could not be sent at once
 
     def start(self, status: str, headers: List[Tuple[str, str]], exc_info: Optional[ExcInfo] = None) -> Any:
         """start_response of PEP 3333. Raises TypeError and ValueError for what HTTP cannot carry,
@@ -1148,11 +1069,7 @@ class Response:
         try:
             if type(headers) is not list:
                 raise TypeError
-            self.head = _response_heads.get((status, *headers))
-            if not self.head:
-                if len(_response_heads) >= Limits.cached_response_heads:
-                    _response_heads.clear()
-                self.head = _response_heads[(status, *headers)] = ResponseHead(status, headers)
+            self.head = cached_response_head(status, *headers)
         except TypeError:
             takes = "a str and a list of tuples of two str"
             raise TypeError(f"start_response takes {takes}, not {status!r}, {headers!r} (PEP 3333)") from None
@@ -1164,39 +1081,49 @@ class Response:
             raise TypeError(f"write takes bytes, not {type(data).__name__} (PEP 3333)")
         if self.finished:
             raise AssertionError("write was called after the end of the response (PEP 3333)")
-        connection, data = self.connection, self.frame_block(data) if data else data
-        if self.spool:
-            connection.unsent += len(data)
-            self.keep(data)
-        elif data:
-            self.keep(data[connection.send_now(data) :])
+        data = self.frame_block(data) if data else data
+        self.send_or_keep(data)
 
-    def keep(self, data: bytes) -> None:
-        """Keep what is counted in `unsent` and cannot be sent now. Raises OSError where the disk is full."""
+    def send_or_keep(self, data: bytes) -> None:
+        """Send what the socket takes, and keep the rest. Raises OSError where the disk is full."""
+        if data and not self.spool:
+            data = data[self.connection.send_now(data) :]
         if data:
             self.spool = self.spool or Spool(self.connection.limits.memory_bytes)
             self.spool.write(data)
 
     def build_head(self, known: Optional[int]) -> bytes:
-        """Return the head. `known` is the length of the body where all of it is there."""
-        if not self.head:
+        """Return the head, and decide how the body is framed (RFC 9112 6.3). `known` is the length of the body
+        where all of it is there. Raises AssertionError, ClientDisconnected."""
+        head, request = self.head, self.request
+        if not head:
             raise AssertionError("the application did not call start_response (PEP 3333)")
-        connection, context = self.connection, self.connection.context
-        closing = context.is_closing()
-        if closing:
-            # Requests that are in the socket already are answered, for two seconds: closing with unread
-            # bytes would reset the connection, and they would be lost.
-            if not connection.buffer:
-                connection.buffer = connection.attempt(connection.sock.recv, Limits.block_bytes, DONTWAIT) or b""
-            now = time.monotonic()
-            connection.drain_deadline = min(connection.drain_deadline, now + connection.limits.linger_s)
-            closing = not connection.buffer or now > connection.drain_deadline
-        lines, framing = self.head.frame(self.request, known, bool(closing))
-        self.left, self.chunked, self.bodiless, self.close = framing
-        if self.left is None and not self.chunked:  # the end of the connection is the end of the body
-            connection.set_reset(True)
+        lines, length = head.lines, known if head.length is None and head.code != 304 else head.length
+        self.chunked, self.bodiless = False, head.code in BODILESS or request.method == "HEAD"
+        self.close = head.close or self.connection.is_last_response() or not request.persistent
+        if self.bodiless:
+            if head.code == 205:  # RFC 9110 15.3.6
+                length = 0
+            elif head.code == 204 or not length:  # RFC 9110 8.6; the body of a GET need not be empty
+                length = None
+        elif length is None:
+            self.chunked = request.minor > 0
+            if not self.chunked:  # the end of the connection is the end of the body
+                self.close = True
+                self.connection.set_reset(True)
+        self.left = 0 if self.bodiless else length  # bytes of the body, None where that is not known
+        if length is not None:
+            lines += b"Content-Length: %d\r\n" % length
+        elif self.chunked:
+            lines += b"Transfer-Encoding: chunked\r\n"
+        if self.close:
+            lines += b"Connection: close\r\n"
+        elif not request.minor:
+            lines += b"Connection: keep-alive\r\n"
         self.headers_sent = True
-        return lines + (b"\r\n" if self.head.has_date else date_line())
+        lines += b"\r\n" if head.has_date else date_line()
+        self.framing_bytes += len(lines)
+        return lines
 
     def single_block(self, blocks: Any) -> bytes:
         """Return head and body in one where `blocks` is a list of one block, b"" where it is not."""
@@ -1206,10 +1133,7 @@ class Response:
         if self.head and self.head.length not in (None, len(block)):
             return b""
         head = self.build_head(len(block))
-        if self.bodiless:
-            return head
-        self.size = len(block)
-        return head + block
+        return head if self.bodiless else head + block
 
     def frame_block(self, data: bytes, known: Optional[int] = None) -> bytes:
         """Return `data` as it goes on the wire, after the head where that is still to be sent."""
@@ -1217,25 +1141,27 @@ class Response:
         if self.bodiless or not data:
             return head
         if self.chunked:
-            self.size += len(data)
-            return b"%b%x\r\n%b\r\n" % (head, len(data), data)
+            size = b"%x\r\n" % len(data)
+            self.framing_bytes += len(size) + 2
+            return b"%b%b%b\r\n" % (head, size, data)
         if self.left is not None:
             if len(data) > self.left and not self.overflowed:
                 log("error", f"{self.request.line.decode()}: the body exceeds its Content-Length and is cut")
                 self.overflowed = True
             data = data[: self.left]
             self.left -= len(data)
-        self.size += len(data)
         return head + data if head else data
 
     def last_bytes(self) -> bytes:
         """Return what follows the last block. Raises EOFError where the body is too short."""
         data = self.frame_block(b"", 0)
         if self.left:
-            self.connection.unsent += len(data)
-            self.keep(data)  # the head, for the client to see what is missing
+            self.send_or_keep(data)  # the head, for the client to see what is missing
             raise EOFError(f"{self.left} bytes of the Content-Length are missing")
-        return data + b"0\r\n\r\n" if self.chunked else data
+        if self.chunked:
+            data += b"0\r\n\r\n"
+            self.framing_bytes += 5
+        return data
 
 
 # ---- log: stderr, and the access log ----------------------------------------------------------
@@ -1285,15 +1211,18 @@ class AccessLog:
     """A file with a line for each exchange. Each line is one write of at most 4096 bytes, which stays whole
     also in a pipe that other processes write to (PIPE_BUF)."""
 
-    COMBINED = "%%b - - [%d/{}/%Y:%H:%M:%S +0000] %%b %%d %%d %%b %%d\n"
-    JSON = '"client":"%%b","time":"%Y-%m-%dT%H:%M:%SZ",%%b,"status":%%d,"bytes":%%d,%%b,"microseconds":%%d'
+    COMBINED = b"%b - - [%b] %b %d %d %b %b %d\n", "%d/{month}/%Y:%H:%M:%S +0000"
+    JSON = (
+        b'{"client":"%b","time":"%b","request":%b,"status":%d,"bytes":%d,"referer":%b,"user_agent":%b,'
+        b'"microseconds":%d}\n', "%Y-%m-%dT%H:%M:%SZ",
+    )  # fmt: skip
 
     def __init__(self, path: str, as_json: bool) -> None:
         """Raises OSError."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self.file = 2 if path == "-" else os.open(path, flags, 0o666)
         self.as_json = as_json
-        self.next_second, self.template = 0.0, b""
+        self.template, self.time_form = self.JSON if as_json else self.COMBINED
 
     def close(self) -> None:
         """Close the file."""
@@ -1302,37 +1231,23 @@ class AccessLog:
 
     def log_request(self, connection: Connection, status: int, size: int) -> None:
         """Log how the last request on a connection was answered. The server goes on where that fails."""
-        request, client, now = connection.request, connection.peer[0], time.monotonic()
-        if now >= self.next_second:
-            self.refresh_template(now)
+        request = connection.request  # None where it was refused
+        quoted = request and request.log_fields
+        if not quoted:
+            line = request.line if request else first_line(connection.head or connection.buffer)
+            environ = request.environ if request else {}
+            quoted = [self.quote(line.decode("latin-1"), 1900)]
+            quoted += [self.quote(environ.get(key, "-"), 900) for key in ("HTTP_REFERER", "HTTP_USER_AGENT")]
         if request:
-            request.log_fields = request.log_fields or self.format_fields(request.line, request.environ)
-            line, fields = request.log_fields
-            client = request.client[0] if request.client else client
-        else:  # it was refused
-            line, fields = self.format_fields(first_line(connection.head or connection.buffer), {})
-        took_us = (now - connection.since) * 1e6 if request else 0
+            request.log_fields = quoted
+        line, referer, agent = quoted
+        client, when = connection.client().encode(), format_time(self.time_form, int(time.time()))
+        took_us = (time.monotonic() - connection.since) * 1e6 if request else 0
         try:
-            os.write(self.file, self.template % (client.encode() or b"unix", line, status, size, fields, took_us))
+            os.write(self.file, self.template % (client, when, line, status, size, referer, agent, took_us))
         except OSError as error:
             if connection.context.board.first(LOG_FAILED):
                 log("error", f"cannot write the access log: {error.strerror}")
-
-    def refresh_template(self, now: float) -> None:
-        """Put the time of the second that has begun into the template."""
-        wall = time.time()
-        self.next_second = now + 1 - wall % 1
-        when = time.gmtime(wall)
-        form = "{" + self.JSON + "}\n" if self.as_json else self.COMBINED.format(MONTHS[when.tm_mon - 1])
-        self.template = time.strftime(form, when).encode()
-
-    def format_fields(self, line: bytes, environ: Environ) -> Tuple[bytes, bytes]:
-        """Return what the log shows of a request-line, and of Referer and User-Agent."""
-        request = self.quote(line.decode("latin-1"), 1900)
-        referer, agent = (self.quote(environ.get("HTTP_" + name, "-"), 900) for name in ("REFERER", "USER_AGENT"))
-        if self.as_json:
-            return b'"request":' + request, b'"referer":%b,"user_agent":%b' % (referer, agent)
-        return request, b"%b %b" % (referer, agent)
 
     def quote(self, text: str, limit: int) -> bytes:
         """Return `text` in quotes and escaped, so that it forges no line and controls no terminal, in at most
@@ -1362,13 +1277,15 @@ def serve_connection(connection: Connection) -> Steps[None]:
             unread = connection.buffer or connection.attempt(connection.sock.recv, 1, DONTWAIT)
             if unread or (connection.request and connection.request.persistent):
                 yield from connection.lingering_close()
+                return
+        if context.tls:
+            connection.attempt(connection.sock.shutdown, socket.SHUT_WR)
     except HTTPError as error:
         if context.verbose and error.status != 500:
             log("notice", f"{connection.peer[0] or 'unix'} {error.rule} {error.status}")
         yield from send_error(connection, error, connection.head or connection.buffer)
-    except ClientDisconnected:
-        if isinstance(connection.sock, TLSSocket):
-            connection.sock.send_close_notify = False
+    except (ClientDisconnected, TimeoutError):
+        pass
     except Exception as error:  # a fault of the server, or no memory: this connection ends, and no other
         log_exception(connection.head or b"", error)
 
@@ -1376,37 +1293,30 @@ def serve_connection(connection: Connection) -> Steps[None]:
 def serve_requests(connection: Connection) -> Steps[bool]:
     """Read a request, call the application, send its response, and again. Return True when a response ends
     the connection, False when the client does. Raises HTTPError, ClientDisconnected."""
-    limits, access_log = connection.limits, connection.context.access_log
-    cached = connection.request_cache.requests
-    head: Optional[bytes] = None
+    cache, access_log = connection.request_cache, connection.context.access_log
     while True:
-        if connection.buffer:  # pipelined: others have their turn before it
-            yield from connection.yield_turn()
-        # After a response recv is not tried at once: the next request is hardly there yet.
-        head = connection.head = read_head(connection) if connection.buffer or not head else None
-        if head is None and connection.request:
-            ready = yield KEEP_ALIVE, limits.keep_alive_s
-            head = connection.head = read_head(connection)  # also at the last moment
-            if head is None and not ready:
-                return False
-        head = connection.head = head or (yield from gather_head(connection))
+        head = connection.head = yield from read_head(connection)
         if not head:
             return False
-        request = connection.request = cached.get(head) or parse_request(head, connection)
+        request = connection.request = cache.requests.get(head) or cache.add(head, connection)
         if access_log:
             connection.since = time.monotonic()
-        body = (yield from BodyReader(connection).read(request)) if request.has_body else io.BytesIO()
-        environ = request.environ_for(connection, body)
+        environ = request.environ.copy()
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = request.client or connection.peer
+        if request.has_body:
+            yield from BodyReader(connection).read(request, environ)
+        else:
+            environ["wsgi.input"] = io.BytesIO()
         response = Response(connection, request)
         try:
             keep_alive = yield from exchange(response, environ)
         finally:
             if access_log and response.headers_sent and response.head:  # else it was refused, or is lost
-                sent = max(0, response.size - connection.unsent)
+                sent = max(0, connection.sent - response.framing_bytes)
                 access_log.log_request(connection, response.head.code, sent)
         if not keep_alive:
             return True
-        del body, environ, response  # an idle connection holds none
+        del environ, response  # an idle connection holds none
 
 
 def exchange(response: Response, environ: Environ) -> Steps[bool]:
@@ -1415,20 +1325,21 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
     request, connection = response.request, response.connection
     context, run = connection.context, contextvars.copy_context().run
     blocks: Any = None
-    connection.unsent = 0
+    connection.sent = 0
     context.requests_left -= 1
     if not context.requests_left:
         context.on_max_requests()
     try:
-        if connection.call:  # as call() does, without a generator on the way of every request
-            blocks = connection.call(connection, run, context.app, environ, response.start)
-        else:
-            blocks = yield IN_APP, functools.partial(run, context.app, environ, response.start)
+        blocks = yield from call(connection, run, context.app, environ, response.start)
         data = response.single_block(blocks) or (yield from send_blocks(response, blocks, run))
     except context.reraise:
         raise
     except BaseException as error:  # SystemExit and MemoryError too: the next request is not to blame
-        yield from on_app_error(response, error)
+        name = log_exception(request.line, error)
+        yield from send_spool(response)
+        if not response.headers_sent:
+            raise HTTPError(500, f"the application failed; the log has it as {name}") from None
+        raise ClientDisconnected from error  # the client sees that this was not a whole response
     finally:
         response.finished = True
         if type(blocks) is not list and hasattr(blocks, "close"):
@@ -1439,25 +1350,12 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
         if connection.release:
             connection.release()
     del blocks  # `data` may be a copy, and the client slow
-    if response.spool:
-        yield from send_spool(response)
+    yield from send_spool(response)
     if data:
-        sent = connection.send_now(data)
-        if sent < len(data):
-            yield from connection.send_rest(data, sent)
+        yield from connection.send(data)
     if response.left is None and not response.chunked:
         connection.set_reset(False)
     return not response.close
-
-
-def on_app_error(response: Response, error: BaseException) -> Steps[None]:
-    """Log what the application raised, and make the client see that this was not a whole response. Raises
-    HTTPError, ClientDisconnected."""
-    name = log_exception(response.request.line, error)
-    yield from send_spool(response)
-    if not response.headers_sent:
-        raise HTTPError(500, f"the application failed; the log has it as {name}") from None
-    raise ClientDisconnected from error
 
 
 def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
@@ -1471,9 +1369,9 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
     if extent:
         file, offset, size = extent
         yield from connection.send(response.build_head(size))
-        response.size = min(size, response.left or 0)
-        yield from connection.send_file(file, offset, response.size)
-        response.left = (response.left or 0) - response.size
+        size = min(size, response.left or 0)
+        yield from connection.send_file(file, offset, size)
+        response.left = (response.left or 0) - size
         return response.last_bytes()
     blocks = yield from call(connection, run, iter, blocks)
     connection.turn_ends = time.monotonic() + limits.time_slice_s
@@ -1481,18 +1379,15 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
         block = yield from call(connection, run, next, blocks, end)
         if block is end:
             break
-        if response.spool:
-            yield from send_spool(response)
+        yield from send_spool(response)
         if not isinstance(block, bytes):
             raise TypeError(f"the application yielded {type(block).__name__}, not bytes (PEP 3333)")
         data = response.frame_block(block) if block else b""
-        if data:
-            sent = connection.send_now(data)
-            if response.left == 0 and len(data) <= limits.memory_bytes:
-                response.keep(data[sent:])  # probably the last: the application need not wait for the client
-            elif sent < len(data):
-                yield from connection.send_rest(data, sent)
-        elif not block:  # nothing is sent that would show whether the client is there
+        if response.left == 0 and len(data) <= limits.memory_bytes:
+            response.send_or_keep(data)  # probably the last: the application need not wait for the client
+        elif data:
+            yield from connection.send(data)
+        if not block:  # nothing is sent that would show whether the client is there
             connection.attempt(connection.sock.recv, 1, socket.MSG_PEEK | DONTWAIT)
         if response.overflowed or (response.headers_sent and response.bodiless):
             break
@@ -1501,13 +1396,13 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
 
 
 def send_spool(response: Response) -> Steps[None]:
-    """Send what write() has kept."""
+    """Send what was kept."""
     if response.spool:
         file, response.spool = response.spool.file, None
         file.seek(0)
         with file:
             for data in iter(functools.partial(file.read, Limits.block_bytes), b""):
-                yield from response.connection.send_rest(data)
+                yield from response.connection.send(data)
 
 
 def send_error(connection: Connection, error: HTTPError, head: Union[bytes, bytearray]) -> Steps[None]:
@@ -1515,17 +1410,17 @@ def send_error(connection: Connection, error: HTTPError, head: Union[bytes, byte
     title = f"{error.status} {REASONS[error.status]}"
     body = f"{title}: {error.rule}\n".encode()
     headers = [("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff")]
-    lines, length = ResponseHead(title, headers).lines, len(body)
-    body = b"" if head.startswith(b"HEAD ") else body
-    data = b"%bContent-Length: %d\r\nConnection: close\r\n%b" % (lines, length, date_line())
+    data = ResponseHead(title, *headers).lines + b"Content-Length: %d\r\nConnection: close\r\n" % len(body)
+    data += date_line()
+    framing_bytes, connection.sent = len(data), 0
     try:
-        yield from connection.send(data + body)
+        yield from connection.send(data if head.startswith(b"HEAD ") else data + body)
         yield from connection.lingering_close()
     except ClientDisconnected:
         return
     finally:
         if connection.context.access_log:
-            sent = max(0, len(body) - connection.unsent)
+            sent = max(0, connection.sent - framing_bytes)
             connection.context.access_log.log_request(connection, error.status, sent)
 
 
@@ -1551,26 +1446,18 @@ def open_pipe() -> Tuple[int, int]:
 
 
 class Handle:
-    """What waits for a descriptor: resume(True) is called when it is ready, resume(False) at the deadline."""
+    """Waits for a descriptor: resume(True) is called when it is ready, resume(False) at the deadline."""
 
-    __slots__ = ("deadline", "events", "key")
+    __slots__ = ("callback", "deadline", "events", "key")
 
-    def __init__(self, key: int) -> None:
+    def __init__(self, key: int, callback: Any = None) -> None:
         self.key = key
+        self.callback = callback
         self.events = NO_EVENTS
         self.deadline = NEVER
 
     def resume(self, ready: bool) -> None:
-        raise NotImplementedError
-
-
-class Watch(Handle):
-    """A function that is called whenever a descriptor is readable."""
-
-    __slots__ = ("callback",)
-    callback: Callable[[], None]
-
-    def resume(self, ready: bool) -> None:
+        """Call the function that was given for it."""
         self.callback()
 
 
@@ -1580,7 +1467,6 @@ class Loop:
     `waker`, and `on_wake` is called."""
 
     SCAN_S = 0.1  # the least between two looks at all deadlines
-    MOST_S = 3600.0  # poll takes 2**31 ms at most; an application may have replaced the clock
 
     def __init__(self, on_wake: Optional[Callable[[], None]] = None) -> None:
         """Without `on_wake` it is a small one, for few descriptors."""
@@ -1588,8 +1474,7 @@ class Loop:
         self.poller: Any = kind()  # both have the same methods
         self.unit = 1000 if kind is select.poll else 1  # poll takes milliseconds
         self.handles: Dict[int, Handle] = {}
-        self.timers: Dict[str, Tuple[float, Callable[[], None]]] = {}
-        self.turns: List[Handle] = []  # resumed after all that is ready now
+        self.timers: Dict[str, Tuple[float, Callable[[], Any]]] = {}
         self.next_scan = NEVER
         self.running = True
         if hasattr(self.poller, "fileno"):
@@ -1625,11 +1510,11 @@ class Loop:
         if deadline < self.next_scan:
             self.next_scan = deadline
 
-    def watch(self, key: int, callback: Callable[[], None]) -> None:
+    def watch(self, key: int, callback: Callable[[], Any]) -> None:
         """Call `callback` whenever `key` is readable."""
-        watch: Any = self.handles.get(key) or self.handles.setdefault(key, Watch(key))
-        watch.callback = callback
-        self.wait(watch, READABLE)
+        self.forget(key)
+        handle = self.handles[key] = Handle(key, callback)
+        self.wait(handle, READABLE)
 
     def forget(self, key: int) -> None:
         """Wait for a descriptor no longer. Call this before it is closed: where another process has it open,
@@ -1638,51 +1523,43 @@ class Loop:
         if handle:
             self.wait(handle, NO_EVENTS)
 
-    def call_later(self, name: str, delay_s: float, callback: Callable[[], None]) -> None:
+    def call_later(self, name: str, delay_s: float, callback: Callable[[], Any]) -> None:
         """Call `callback` once, after a delay. A timer of the same name is replaced."""
         self.timers[name] = time.monotonic() + delay_s, callback
 
     def close(self) -> None:
         """Close what the loop has opened."""
-        for descriptor in (self.reader, self.waker):
-            _own_descriptors.discard(descriptor)
-            os.close(descriptor)
         if hasattr(self.poller, "fileno"):
             _own_descriptors.discard(self.poller.fileno())
             self.poller.close()
+        for descriptor in (self.reader, self.waker):
+            _own_descriptors.discard(descriptor)
+            os.close(descriptor)
 
     def run(self) -> None:
         """Run until `running` is made false."""
         poll, handles, timers = self.poller.poll, self.handles, self.timers
         while self.running:
             due = min([self.next_scan, *(when for when, _ in timers.values())]) if timers else self.next_scan
-            if self.turns:
-                due = 0.0
-            timeout = None if due == NEVER else min(max(0.0, due - time.monotonic()), self.MOST_S) * self.unit
+            # poll takes 2**31 ms at most, and an application may have replaced the clock: an hour will do.
+            timeout = None if due == NEVER else min(max(0.0, due - time.monotonic()), 3600.0) * self.unit
             for key, _ in poll(timeout):
                 handle = handles.get(key)
                 # It may be forgotten or busy by now, or its number be another one's, which then finds nothing.
                 if handle and handle.events:
                     handle.resume(True)
-            turns, self.turns = self.turns, []
-            for handle in turns:
-                handle.resume(True)
-            if due != NEVER:
-                self.run_due(time.monotonic())
-
-    def run_due(self, now: float) -> None:
-        """Call the timers that are due, and resume the handles whose deadline has passed."""
-        for name, (when, callback) in list(self.timers.items()):
-            if when <= now and self.timers.get(name, (NEVER,))[0] == when:
-                del self.timers[name]
-                callback()
-        if now >= self.next_scan:
-            for handle in list(self.handles.values()):
-                if handle.deadline <= now:
-                    handle.deadline = NEVER
-                    handle.resume(False)
-            earliest = min((handle.deadline for handle in self.handles.values()), default=NEVER)
-            self.next_scan = max(earliest, now + self.SCAN_S)
+            now = time.monotonic() if due < NEVER else 0.0
+            for name, timer in list(timers.items()):
+                if timer[0] <= now and timers.get(name) is timer:  # another one may have removed it
+                    del timers[name]
+                    timer[1]()
+            if now >= self.next_scan:
+                for handle in list(handles.values()):
+                    if handle.deadline <= now:
+                        handle.deadline = NEVER
+                        handle.resume(False)
+                earliest = min((handle.deadline for handle in handles.values()), default=NEVER)
+                self.next_scan = max(earliest, now + self.SCAN_S)
 
 
 # ---- scoreboard: what every process is doing, in memory that outlives it ----------------------
@@ -1714,22 +1591,16 @@ class Scoreboard:
 
     SLOT_BYTES = 256
     RECORD = struct.Struct("=B3xId240p")
-    TEXT = struct.Struct("240p")
+    CALL = struct.Struct("d240p")  # the part of it that changes with each call
 
     def __init__(self, slots: int) -> None:
         self.memory = mmap.mmap(-1, (slots + 1) * self.SLOT_BYTES)
         self.loads = memoryview(self.memory).cast("I")
-        self.sinces = memoryview(self.memory).cast("d")
 
     def first(self, flag: int) -> bool:
         """Set a flag; return whether it was not set before."""
         before, self.memory[flag] = self.memory[flag], 1
         return not before
-
-    def set_state(self, at: int, state: int) -> None:
-        """Note that a state begins."""
-        self.sinces[at // 8 + 1] = time.monotonic()
-        self.memory[at] = state
 
     def read(self, at: int) -> Tuple[int, int, float, str]:
         """Return state, load, since, and the client with its request-line."""
@@ -1742,11 +1613,9 @@ class Slot:
 
     def __init__(self, board: Scoreboard, at: int, idle_state: int = KEEP_ALIVE) -> None:
         self.memory: Any = board.memory
-        self.sinces: Any = board.sinces
         self.at = at
-        self.since_index = at // 8 + 1
-        self.text = slice(at + 16, at + board.SLOT_BYTES)
         self.idle_state = idle_state  # after a call
+        self.calls: Any = None  # a queue, of what its thread in a ThreadPool is to call
 
     def call(self, connection: Connection, act: Callable[..., Any], *arguments: Any) -> Any:
         """Call into the application, and show meanwhile what is served, for which client and since when."""
@@ -1754,10 +1623,9 @@ class Slot:
         if request is not connection.request:
             request = connection.request
             assert request
-            text = Scoreboard.TEXT.pack(b"%b %b" % (connection.client().encode(), request.line))
+            text = b"%b %b" % (connection.client().encode(), request.line)
             connection.client_text = request, text
-        self.memory[self.text] = text
-        self.sinces[self.since_index] = time.monotonic()
+        Scoreboard.CALL.pack_into(self.memory, self.at + 8, time.monotonic(), text)
         self.memory[self.at] = IN_APP
         try:
             return act(*arguments)
@@ -1774,8 +1642,8 @@ UNAVAILABLE_ERRNOS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # an address tha
 class Listener:
     """A listening socket, its names, and the requests that came by it before."""
 
-    def __init__(self, sock: socket.socket, bind: str, name: str = "", file: Any = None) -> None:
-        """`bind` is what asked for it, `name` the server's, `file` the identity of a socket file of ours."""
+    def __init__(self, sock: socket.socket, bind: str, name: str = "") -> None:
+        """`bind` is what asked for it, `name` the server's."""
         sock.setblocking(False)
         # Connections inherit these. Without the second one the socket of a slow reader takes megabytes at
         # once, then nothing for minutes.
@@ -1786,8 +1654,9 @@ class Listener:
                 pass
         _own_descriptors.add(sock.fileno())
         self.sock = sock
-        self.bind = bind
-        self.file = file
+        self.passed_in = bind.startswith("fd://")
+        self.path = bind[5:] if bind.startswith("unix:") else ""  # of a socket file that was made here
+        self.file_status: Any = os.lstat(self.path) if self.path else None
         address = sock.getsockname()
         self.unix = sock.family not in (socket.AF_INET, socket.AF_INET6)
         self.where = f"unix:{address}" if self.unix else f"port {address[1]}"
@@ -1799,13 +1668,12 @@ class Listener:
 
     def remove_file(self) -> None:
         """Remove the socket file, if it is still the one that was made here."""
-        path = self.bind[len("unix:") :]
-        if self.file and identity(path) == self.file:
-            os.unlink(path)
+        if os.path.lexists(self.path) and os.path.samestat(self.file_status, os.lstat(self.path)):
+            os.unlink(self.path)
 
     def close(self, shut_down: bool = False) -> None:
-        """Close it. `shut_down` ends it for every process that has it open, unless it was passed in."""
-        if shut_down and not self.bind.startswith("fd://"):
+        """Close it in this process. `shut_down` ends it for every process, unless it was passed in."""
+        if shut_down and not self.passed_in:
             try:
                 self.sock.shutdown(socket.SHUT_RDWR)
             except OSError:  # another process was first, or the system cannot
@@ -1814,32 +1682,30 @@ class Listener:
         self.sock.close()
 
 
-def identity(path: str) -> Optional[Tuple[int, int]]:
-    """Return what tells a file from another one of its name, None where there is no file."""
-    try:
-        status = os.lstat(path)
-        return status.st_dev, status.st_ino
-    except OSError:
-        return None
-
-
 def listen(bind: str, backlog: int) -> List[Listener]:
     """Return listeners for a --bind: HOST:PORT on each address, all on the same port; unix:PATH; fd://N, a
     socket that is open already. Raises ConfigError."""
     try:
         if re.match("unix:.", bind):
-            return [Listener(bind_unix(bind[5:], backlog), bind, "", identity(bind[5:]))]
+            path = os.path.abspath(bind[5:])
+            return [Listener(bind_unix(path, backlog), "unix:" + path)]
         if re.fullmatch("fd://[0-9]{1,9}", bind):
-            return [Listener(inherited_socket(int(bind[5:])), bind)]
+            sock = socket.socket(fileno=int(bind[5:]))
+            listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if sock.type != socket.SOCK_STREAM or not listens or sock.fileno() in _own_descriptors:
+                sock.detach()
+                raise OSError(errno.EINVAL, "not a listening socket")
+            sock.set_inheritable(False)
+            return [Listener(sock, bind)]
         match = BIND.fullmatch(bind)
         if not match or int(match[3]) > 65535:
             raise ConfigError(f"not HOST:PORT, :PORT, [IPV6]:PORT, unix:PATH or fd://N: {bind}")
         host, port = match[1] or match[2], int(match[3])
-        names = ("127.0.0.1", "::1") if host == "localhost" else (host or None,)
-        resolve, kind = socket.getaddrinfo, socket.SOCK_STREAM
-        infos = [info for name in names for info in resolve(name, port, 0, kind, 0, socket.AI_PASSIVE)]
-        found = list(dict.fromkeys((family, address) for family, _, _, _, address in infos))
-        return [Listener(sock, bind, host) for sock in bind_all(found, port, backlog)]
+        addresses: Dict[Any, Any] = {}  # to their families
+        for name in ("127.0.0.1", "::1") if host == "localhost" else (host or None,):
+            for info in socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE):
+                addresses[info[4]] = info[0]
+        return [Listener(sock, bind, host) for sock in bind_all(addresses, port, backlog)]
     except (OSError, UnicodeError) as error:
         reason = str(getattr(error, "strerror", None) or error).split(" (")[0]
         raise ConfigError(f"cannot listen on {bind}: {reason}") from None
@@ -1847,76 +1713,55 @@ def listen(bind: str, backlog: int) -> List[Listener]:
 
 def bind_unix(path: str, backlog: int) -> socket.socket:
     """Return a socket that listens on a file, in place of one that no process listens on. Raises OSError."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)  # a full backlog is that of a living server
+        if client.connect_ex(path) == errno.ECONNREFUSED and stat.S_ISSOCK(os.lstat(path).st_mode):
+            os.unlink(path)
     sock = socket.socket(socket.AF_UNIX)
     try:
-        try:
-            sock.bind(path)
-        except OSError as error:
-            with socket.socket(socket.AF_UNIX) as client:
-                client.setblocking(False)  # a full backlog is that of a living server
-                if error.errno != errno.EADDRINUSE or client.connect_ex(path) != errno.ECONNREFUSED:
-                    raise
-            if not stat.S_ISSOCK(os.lstat(path).st_mode):
-                raise
-            os.unlink(path)
-            sock.bind(path)
+        sock.bind(path)
         sock.listen(backlog)
         return sock
-    except BaseException:
+    except OSError:
         sock.close()
         raise
 
 
-def inherited_socket(descriptor: int) -> socket.socket:
-    """Return the listening socket that this descriptor is. Raises OSError."""
-    os.set_inheritable(descriptor, False)
-    sock = socket.socket(fileno=descriptor)
-    if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        sock.detach()
-        raise OSError(errno.EINVAL, "not a listening socket")
-    return sock
-
-
-def bind_all(found: List[Tuple[Any, Any]], port: int, backlog: int, tries: int = 20) -> List[socket.socket]:
-    """Return a listening socket for each of these addresses that this machine has. Raises OSError."""
+def bind_all(addresses: Dict[Any, Any], port: int, backlog: int, tries: int = 20) -> List[socket.socket]:
+    """Return a listening socket for each address that this machine has, on the same port. Raises OSError."""
     socks: List[socket.socket] = []
     try:
-        for family, (host, _, *scope) in found:
+        for (host, _, *scope), family in addresses.items():
             same = socks[0].getsockname()[1] if socks else port
             try:
                 socks.append(socket.create_server((host, same, *scope), family=family, backlog=backlog))
             except OSError as error:
-                if error.errno not in UNAVAILABLE_ERRNOS or len(found) == 1:
+                if error.errno not in UNAVAILABLE_ERRNOS:
                     raise
-                unavailable = error
         if not socks:
-            raise unavailable
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
         return socks
     except OSError as error:
         for sock in socks:
             sock.close()
         if error.errno == errno.EADDRINUSE and not port and tries:  # free on one address, taken on another
-            return bind_all(found, port, backlog, tries - 1)
+            return bind_all(addresses, port, backlog, tries - 1)
         raise
 
 
 # ---- accepting: from the listeners, while there is capacity -----------------------------------
 
 TRANSIENT_ERRNOS = (errno.ECONNABORTED, errno.EINTR, errno.EPROTO)  # that client has left already
-NOTHING_WAITS = (errno.EAGAIN, errno.EWOULDBLOCK)
 RESOURCE_ERRNOS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)  # may be had again in a moment
 
 
 class Acceptor:
-    """Accepts connections for a ForkServer or a Worker. None is dropped: those over capacity stay in the
-    backlog, and one that was accepted and cannot be started is held until it can."""
+    """Accepts connections for a ForkServer or a Worker. None is dropped: one over capacity is held until there
+    is some, and the others stay in the backlog."""
 
-    AT_ONCE = 8  # connections between two looks at everything else
-
-    def __init__(self, loop: Loop, listeners: List[Listener], limits: Limits, owner: ConnectionOwner) -> None:
+    def __init__(self, loop: Loop, listeners: List[Listener], owner: ConnectionOwner) -> None:
         self.loop = loop
         self.listeners = listeners.copy()
-        self.limits = limits
         self.owner = owner
         self.held: List[Tuple[Listener, socket.socket, Any]] = []
         self.full = False  # a connection waits, and there is no capacity
@@ -1941,53 +1786,50 @@ class Acceptor:
 
     def on_readable(self, listener: Listener) -> None:
         """Accept what waits, unless another process should: after a pause for that, one in any case."""
-        paused, self.paused = self.paused, False
-        for count in range(self.AT_ONCE):
-            if self.owner.is_overloaded(paused):
+        for count in range(8):  # then everything else has its turn
+            if self.owner.is_overloaded(self.paused):
                 self.paused = True
-                self.pause(self.limits.accept_pause_s)
+                self.pause(Limits.accept_pause_s)
                 return
-            paused, error = False, self.owner.capacity_error()
-            try:
-                if not error:
-                    self.accept(listener)
-            except OSError as failure:
-                if failure.errno in NOTHING_WAITS:  # another process has taken what waited
-                    self.end_full()
-                elif failure.errno in RESOURCE_ERRNOS:
-                    error = f"accept: {failure.strerror}: see ulimit -n, and the limits of the system"
-                elif failure.errno not in TRANSIENT_ERRNOS:  # EINVAL: another process has shut it down
-                    self.pause(self.limits.retry_delay_s)
-                if not error:
-                    return
-            if error and not count:  # only at first a connection waits for certain
-                self.on_full(error)
-            if error or not self.start_held():
+            self.paused = False
+            failure = self.accept(listener)
+            if failure in RESOURCE_ERRNOS:
+                if not count:  # only at first a connection waits for certain
+                    self.on_full(f"accept: {os.strerror(failure)}: see ulimit -n, and the limits of the system")
+            elif failure not in (0, errno.EAGAIN):  # EINVAL: another process has shut it down
+                self.pause(Limits.retry_delay_s)
+            if failure or not self.start_held():
                 return
 
-    def accept(self, listener: Listener) -> None:
-        """Accept one connection, and hold it. Raises OSError."""
-        sock, peer = listener.sock.accept()
+    def accept(self, listener: Listener) -> int:
+        """Accept a connection, and hold it. Return 0, also for one whose client has left, or an errno."""
+        try:
+            sock, peer = listener.sock.accept()
+        except OSError as error:
+            return 0 if error.errno in TRANSIENT_ERRNOS else error.errno or errno.EIO
         if peer or listener.unix:
             self.held.append((listener, sock, peer))
             _own_descriptors.add(sock.fileno())
         else:  # BSD's way to say that the client has left
             sock.close()
+        return 0
 
     def start_held(self) -> bool:
         """Start the connections that are held; return whether none is left."""
         while self.held:
-            error = self.owner.capacity_error()
+            error, held = self.owner.capacity_error(), self.held.pop(0)
             try:
                 if not error:
-                    self.owner.start_connection(*self.held[0])
+                    self.owner.start_connection(*held)
             except OSError as failure:
                 error = f"fork: {failure.strerror}: see ulimit -u, and the limits of the system"
             if error:
+                self.held.insert(0, held)
                 self.on_full(error)
                 return False
-            del self.held[0]
-            self.end_full()
+        if self.full:
+            self.full = False
+            self.owner.set_full(False)
         return True
 
     def on_full(self, error: str) -> None:
@@ -1997,13 +1839,7 @@ class Acceptor:
             self.logged.add(error)
             log("warning", error)
         self.full = True
-        self.pause(0.0 if self.owner.set_full(True) else self.limits.retry_delay_s)
-
-    def end_full(self) -> None:
-        """No connection waits, or there is capacity for it."""
-        if self.full:
-            self.full = False
-            self.owner.set_full(False)
+        self.pause(0.0 if self.owner.set_full(True) else Limits.retry_delay_s)
 
     def retire(self) -> None:
         """Leave the listeners to others. What is held is still started."""
@@ -2020,13 +1856,10 @@ class Acceptor:
         for listener in self.listeners.copy():
             self.loop.forget(listener.sock.fileno())
             failure = 0
-            while failure in (0, *TRANSIENT_ERRNOS):
-                try:
-                    self.accept(listener)
-                except OSError as error:
-                    failure = error.errno or 0
+            while not failure:
+                failure = self.accept(listener)
             if failure in RESOURCE_ERRNOS:  # some of the others have to end first
-                self.loop.call_later("accept", self.limits.retry_delay_s, self.resume)
+                self.pause(Limits.retry_delay_s)
             else:
                 self.listeners.remove(listener)
                 listener.close(shut_down=True)
@@ -2044,13 +1877,13 @@ class Acceptor:
 class Task(Handle):
     """Runs the conversation of one connection in a Worker."""
 
-    __slots__ = ("closed", "connection", "state", "steps", "thread", "worker")
+    __slots__ = ("closed", "connection", "slot", "state", "steps", "worker")
 
     def __init__(self, worker: Worker, connection: Connection) -> None:
         super().__init__(connection.sock.fileno())
         self.worker = worker
         self.connection = connection
-        self.thread: Optional[PoolThread] = None  # that the request has
+        self.slot: Optional[Slot] = None  # of the thread that the request has
         self.closed = False  # the connection is; the application may still have to be called
         self.state = FIRST_BYTE
         self.steps = serve_connection(connection)
@@ -2074,7 +1907,7 @@ class Task(Handle):
                 if self.state == IN_APP:
                     worker.pool.submit(self, what)
                 else:
-                    worker.loop.turns.append(self)
+                    worker.loop.call_later(f"turn {self.key}", 0.0, functools.partial(self.resume, True))
         except (StopIteration, ClientDisconnected):  # the latter where it had ended before
             worker.close_connection(self)
         except Exception as failure:  # the last resort: no connection ends the loop that serves the others
@@ -2082,21 +1915,12 @@ class Task(Handle):
             worker.close_connection(self)
 
 
-def most_connections() -> int:
-    """Return how many connections this process may have, with some descriptors left to the application."""
-    try:
-        import resource  # not on each system
-    except ImportError:
-        return 512
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(soft - 48, soft // 2) if 0 < soft < Limits.connections else Limits.connections
-
-
 class Worker:
     """Serves connections on an event loop: one of a PreforkServer's, or the child of a ForkServer for one
     connection, or a whole server by itself."""
 
     SLACK = 4  # another worker with fewer connections by so many is left the new ones
+    ask_to_leave: Callable[[], None]  # have this worker replaced
 
     def __init__(
         self, context: ServerContext, listeners: List[Listener], at: int, threads: int = 1, lifeline: int = -1
@@ -2111,17 +1935,16 @@ class Worker:
         self.loop = Loop(None if self.watches_lifeline else self.on_wake)
         self.slot = Slot(self.board, at, WRITE if self.watches_lifeline else KEEP_ALIVE)
         self.load = 0  # connections
-        self.most = most_connections()
+        soft = os.sysconf("SC_OPEN_MAX")  # some descriptors are left to the application
+        self.most = max(soft - 48, soft // 2) if 0 < soft < Limits.connections else Limits.connections
         self.others: List[int] = []  # the slots of other workers
-        self.acceptor = Acceptor(self.loop, listeners, self.limits, self)
-        self.after_close: Callable[[], None] = self.end_if_done
-        self.ask_to_leave: Callable[[], None] = lambda: None  # have this worker replaced
+        self.acceptor = Acceptor(self.loop, listeners, self)
         self.pool: Any = ThreadPool(self, threads) if threads > 1 else None
 
     def on_wake(self) -> None:
-        """Calls have returned."""
-        if self.pool:
-            self.pool.resume_done()
+        """Resume the conversations whose calls have returned."""
+        while self.pool and self.pool.done:
+            self.pool.done.popleft()()
 
     def tasks(self) -> List[Task]:
         """Return those of all connections."""
@@ -2155,7 +1978,7 @@ class Worker:
         self.publish_load()
         if self.acceptor.paused and not self.is_overloaded():
             self.acceptor.resume()
-        self.after_close()
+        self.end_if_done()
 
     # Balance: workers share the listeners, and each accepts for itself. One that is stuck in a call accepts
     # nothing, and the others do; one with more connections than another leaves new ones out until its load is
@@ -2164,18 +1987,20 @@ class Worker:
     def publish_load(self) -> None:
         """Show the other workers how many connections this one has; without a free thread it is not to have
         any more."""
-        busy = self.context.closing or (self.pool and self.pool.is_busy())
+        busy = self.context.closing or (self.pool and not self.pool.idle)
         self.board.loads[self.at // 4 + 1] = NOT_ACCEPTING if busy else self.load
 
     def is_overloaded(self, paused: bool = False) -> bool:
         """Return whether another worker that could accept has fewer connections, or, after a pause for that,
         has a free thread while this one has none."""
-        load = self.board.loads[self.at // 4 + 1] - self.SLACK
-        if not self.others or (paused and load < NOT_ACCEPTING - self.SLACK):
+        load = self.board.loads[self.at // 4 + 1]
+        if self.board.memory[self.at + RETIRE]:  # its successor is there
+            return True
+        if not self.others or (paused and load < NOT_ACCEPTING):
             return False
-        stuck = time.monotonic() - self.limits.stuck_call_s
+        stuck = time.monotonic() - Limits.stuck_call_s
         for at in self.others:
-            if self.board.loads[at // 4 + 1] < load:
+            if self.board.loads[at // 4 + 1] + self.SLACK < load:
                 state, _, since, _ = self.board.read(at)
                 if self.pool or state != IN_APP or since > stuck:
                     return True
@@ -2185,22 +2010,20 @@ class Worker:
 
     def capacity_error(self) -> str:
         """Return why there is no capacity, "" when there is."""
-        most = self.most
-        return "" if self.load < most else f"all {most} connections are in use: ulimit -n allows more"
+        return "" if self.load < self.most else f"all {self.most} connections are in use: ulimit -n allows more"
 
     def set_full(self, full: bool) -> bool:
         """Have connections close after their responses while others wait, and evict one now; return whether
         there was one."""
-        self.context.closing = full or not self.acceptor.listeners
+        self.context.full = full
         return full and self.evict(self.tasks())
 
     def evict(self, tasks: List[Task]) -> bool:
         """Close the one of these connections that is idle, or behind for longer than the grace, and has made
         the least progress; return whether there was one."""
-        now, evictable = time.monotonic(), []
-        for task in tasks:
-            if task.state < IN_APP and grace_left(self.limits, task.state, task.deadline - now) <= 0:
-                evictable.append(task)
+        now = time.monotonic()
+        waiting = [task for task in tasks if task.state < IN_APP]
+        evictable = [task for task in waiting if grace_left(self.limits, task.state, task.deadline - now) <= 0]
         if evictable:
             min(evictable, key=lambda task: (task.state, task.deadline)).resume(False)
         return bool(evictable)
@@ -2210,9 +2033,11 @@ class Worker:
     def watch_lifeline(self, task: Task) -> None:
         """In a child, watch the lifeline as soon as the connection may be evicted: a byte in it asks one child
         to go, and is for another one until then."""
-        self.board.set_state(self.at, task.state)
+        now = time.monotonic()
+        struct.pack_into("d", self.board.memory, self.at + 8, now)
+        self.board.memory[self.at] = task.state
         self.loop.forget(self.lifeline)
-        grace_s = grace_left(self.limits, task.state, task.deadline - time.monotonic())
+        grace_s = grace_left(self.limits, task.state, task.deadline - now)
         watch = functools.partial(self.loop.watch, self.lifeline, self.on_lifeline)
         self.loop.call_later("lifeline", grace_s, watch)
 
@@ -2228,19 +2053,19 @@ class Worker:
         self.loop.forget(self.lifeline)
         self.loop.timers.pop("lifeline", None)
         self.watches_lifeline = False
-        if not self.context.flags[CLOSING]:  # it is dead: no process is left that would end what is under way
-            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
-            self.close_idle()
         if not self.context.flags[DRAINING]:
             self.retire()
+        if not self.context.flags[CLOSING]:  # it is dead: no process is left that would end what is under way
+            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
+            self.drain()
         self.check_flags()
 
     def check_flags(self) -> None:
         """See, where this worker retires or is to be replaced, what the Server asks for next."""
-        if self.context.flags[DRAINING]:
+        if self.context.flags[DRAINING] and not self.acceptor.draining:
             self.drain()
-        elif self.board.memory[self.at + RETIRE] and "abort" not in self.loop.timers:
-            self.loop.call_later("abort", self.limits.graceful_timeout_s, lambda: os._exit(0))
+        elif self.board.memory[self.at + RETIRE] and self.acceptor.listeners:
+            self.loop.call_later("abort", self.limits.graceful_timeout_s, functools.partial(os._exit, 0))
             self.retire()
         self.loop.call_later("flags", 0.1, self.check_flags)
 
@@ -2248,25 +2073,20 @@ class Worker:
         """Leave new connections to others, close each one after its next response or when it was idle for
         too long, and end with the last."""
         self.context.closing = True
-        self.acceptor.retire()
         self.publish_load()
+        self.acceptor.retire()
         self.end_if_done()
 
     def drain(self) -> None:
-        """Accept what waits in the backlog, close the listeners for all, close idle connections, and end with
-        the last response."""
-        if not self.acceptor.draining:
-            self.context.closing = True
-            self.publish_load()
-            self.close_idle()
-            self.acceptor.drain()
-
-    def close_idle(self) -> None:
-        """Close idle connections in a moment: a request may be on its way."""
-        soon = time.monotonic() + self.limits.eviction_grace_s
+        """Accept what waits in the backlog, close the listeners for all, close idle connections in a moment (a
+        request may be on its way), and end with the last response."""
+        self.context.closing = True
+        self.publish_load()
+        soon = time.monotonic() + Limits.eviction_grace_s
         for task in self.tasks():
             if task.state <= FIRST_BYTE:
                 self.loop.wait(task, task.events, min(task.deadline, soon))
+        self.acceptor.drain()
 
     def end_if_done(self) -> None:
         """Leave the loop when the last connection is closed, and no more can come."""
@@ -2277,20 +2097,6 @@ class Worker:
 # ---- threads: of a worker, to call the application --------------------------------------------
 
 
-class PoolThread:
-    """A thread, the queue of calls for it, and the task whose request it serves."""
-
-    def __init__(self, pool: ThreadPool, slot: Slot) -> None:
-        """Raises RuntimeError where the system has no more threads now."""
-        import queue
-        import threading
-
-        self.slot = slot
-        self.calls: Any = queue.SimpleQueue()
-        self.task: Any = None
-        threading.Thread(target=pool.run_thread, args=(self,), daemon=True).start()
-
-
 class ThreadPool:
     """Threads that call the application. A request keeps its thread until its calls are over; further
     requests wait."""
@@ -2299,169 +2105,157 @@ class ThreadPool:
         import collections
 
         self.worker = worker
-        self.slots = [worker.at + n * Scoreboard.SLOT_BYTES for n in range(count)]  # unused ones
-        self.threads: List[PoolThread] = []
-        self.idle: List[PoolThread] = []
+        # A slot has a thread from its first use.
+        self.idle = [Slot(worker.board, worker.at + n * Scoreboard.SLOT_BYTES) for n in range(count)]
         self.waiting: Any = collections.deque()  # tasks without a thread, and their calls
-        self.done: Any = collections.deque()  # tasks, what their calls returned, what they raised
-
-    def is_busy(self) -> bool:
-        """Return whether no thread is free."""
-        return not (self.idle or self.slots)
+        self.done: Any = collections.deque()  # resumes the tasks whose calls have returned
 
     def submit(self, task: Task, act: Callable[[], Any]) -> None:
         """Have the thread of the task's request call `act`, or the next one that is free."""
-        if task.thread:
-            task.thread.calls.put((task.connection, act))
+        if task.slot:
+            task.slot.calls.put((task, act))
         else:
             self.waiting.append((task, act))
             self.start_waiting()
 
     def start_waiting(self) -> None:
-        """Give free threads to requests that wait. Where some still wait in a moment, reset one connection
-        that keeps a thread while its client reads slower than --min-rate."""
-        while self.waiting and not self.is_busy():
-            try:
-                if not self.idle:
-                    self.idle.append(PoolThread(self, Slot(self.worker.board, self.slots[-1])))
-                    self.slots.pop()
-                    self.threads += self.idle
-            except RuntimeError:
-                break
-            thread, (task, act) = self.idle.pop(), self.waiting.popleft()
-            thread.task, task.thread = task, thread
-            thread.calls.put((task.connection, act))
+        """Give free threads to requests that wait, and look again in a moment where some still wait."""
+        while self.waiting and self.idle and (self.idle[-1].calls or self.start_thread(self.idle[-1])):
+            task, act = self.waiting.popleft()
+            task.slot = self.idle.pop()
+            task.slot.calls.put((task, act))
         self.worker.publish_load()
-        if self.waiting:
+        if self.waiting and "threads" not in self.worker.loop.timers:
             self.worker.loop.call_later("threads", Limits.retry_delay_s, self.on_pressure)
 
+    def start_thread(self, slot: Slot) -> bool:
+        """Start the thread of a slot; return whether the system allows it now."""
+        import queue
+        import threading
+
+        slot.calls = queue.SimpleQueue()
+        try:
+            threading.Thread(target=self.run_thread, args=(slot,), daemon=True).start()
+        except RuntimeError:
+            slot.calls = None
+        return bool(slot.calls)
+
     def on_pressure(self) -> None:
-        """Requests have waited for a moment."""
-        self.worker.evict([thread.task for thread in self.threads if thread.task])
+        """Requests have waited for a moment: reset one connection that keeps a thread while its client reads
+        slower than --min-rate."""
+        self.worker.evict([task for task in self.worker.tasks() if task.slot])
         self.start_waiting()
 
     def release(self, task: Task) -> None:
         """Free the thread of a request whose calls are over."""
-        thread, task.thread = task.thread, None
-        if thread:
-            thread.task = None
-            self.idle.append(thread)
+        if task.slot:
+            self.idle.append(task.slot)
+            task.slot = None
             self.start_waiting()
 
-    def run_thread(self, thread: PoolThread) -> None:
+    def run_thread(self, slot: Slot) -> None:
         """Make calls, in the thread."""
         while True:
-            connection, act = thread.calls.get()
-            value: Any = None
-            failure: Optional[BaseException] = None
+            task, act = slot.calls.get()
+            value = failure = None
             try:
-                value = thread.slot.call(connection, act)
-            except GeneratorExit as error:  # thrown as it is, it would close the conversation
-                failure = RuntimeError(repr(error))
-            except BaseException as error:
-                failure = error
-            self.done.append((thread.task, value, failure))
-            del connection, act, value, failure  # an idle thread holds nothing
+                value = slot.call(task.connection, act)
+            except BaseException as error:  # a GeneratorExit, thrown as it is, would close the conversation
+                failure = RuntimeError(repr(error)) if isinstance(error, GeneratorExit) else error
+            self.done.append(functools.partial(task.resume, value, failure))
+            del task, act, value, failure  # an idle thread holds nothing
             self.worker.loop.wake()
-
-    def resume_done(self) -> None:
-        """Resume the conversations whose calls have returned."""
-        while self.done:
-            task, value, failure = self.done.popleft()
-            task.resume(value, failure)
 
     def check_timeouts(self) -> None:
         """Log calls that exceed --timeout with their stacks, reset their connections, and have the worker
         replaced: a thread can only be ended with its process."""
-        timeout_s = self.worker.limits.timeout_s
-        for thread in self.threads.copy():
-            state, _, since, text = self.worker.board.read(thread.slot.at)
+        worker, timeout_s = self.worker, self.worker.limits.timeout_s
+        for task in worker.tasks():
+            slot = task.slot
+            state, _, since, text = worker.board.read(slot.at if slot else 0)
             took_s = time.monotonic() - since
-            if thread.task and state == IN_APP and took_s >= timeout_s:
+            if slot and state == IN_APP and took_s >= timeout_s:
                 log("error", f"worker {os.getpid()} is in the application for {took_s:.1f} s: {text}")
                 faulthandler.dump_traceback(2)
-                thread.task.connection.set_reset(True)
-                self.worker.close_connection(thread.task)
-                self.worker.ask_to_leave()
+                task.connection.set_reset(True)
+                worker.close_connection(task)
+                worker.ask_to_leave()
                 # Another thread takes its place; what this one writes at its end must not count.
-                self.threads.remove(thread)
-                self.slots.append(thread.slot.at)
-                thread.slot.memory = bytearray(thread.slot.at + 1)
+                self.idle.append(Slot(worker.board, slot.at))
+                slot.memory = bytearray(slot.at + Scoreboard.SLOT_BYTES)
                 self.start_waiting()
-        self.worker.loop.call_later("timeouts", min(1.0, timeout_s / 4), self.check_timeouts)
+        worker.loop.call_later("timeouts", min(1.0, timeout_s / 4), self.check_timeouts)
 
 
 # ---- library: a server in any thread of any program -------------------------------------------
 
 
-class WSGIServer:
-    """A server in the thread that calls serve_forever(), without signals and processes, and with the names of
-    what users of wsgiref's server call."""
+class WSGIServer(Worker):
+    """A server of `app` in the thread that calls serve_forever(), without signals and processes, and with the
+    names of what users of wsgiref's server call."""
 
-    def __init__(self, context: ServerContext, listeners: List[Listener]) -> None:
+    def __init__(self, host: str, port: int, app: Application) -> None:
+        """Listen on `host` and `port` (0: a free one). Raises ConfigError."""
         import threading
 
+        context = ServerContext(Limits(), TrustedProxies(""))
+        context.app = app
         context.reraise = ClientDisconnected, KeyboardInterrupt
-        self.worker = Worker(context, listeners, Scoreboard.SLOT_BYTES)
-        self.worker.after_close = self.after_close
-        self.worker.loop.on_wake = self.on_wake
+        listeners = listen(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", Limits.backlog)
+        super().__init__(context, listeners, Scoreboard.SLOT_BYTES)
         self.socket = listeners[0].sock
         self.server_address = self.socket.getsockname()
         self.server_name = listeners[0].environ["SERVER_NAME"]
         self.server_port = int(listeners[0].environ["SERVER_PORT"])
         self.fileno = self.socket.fileno
-        self.stop_requested = self.one_request = self.closed = False
-        self.stopped = threading.Event()
-        self.stopped.set()
+        self.stop_requested = False
+        self.serving = threading.Lock()
 
     def on_wake(self) -> None:
-        """Leave the loop if that is asked for."""
-        self.worker.loop.running = not self.stop_requested
+        """Leave the loop if that is asked for, or the server is closed."""
+        self.loop.running = not (self.stop_requested or self.acceptor.is_done())
 
-    def after_close(self) -> None:
-        """Leave the loop after one connection, if that is asked for."""
-        self.worker.loop.running = not (self.stop_requested or self.one_request)
+    def end_if_done(self) -> None:
+        """Leave the loop after one connection, in handle_request()."""
+        if self.context.closing:
+            self.loop.running = False
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Serve until shutdown() is called, or return at once if it was called before."""
-        if self.closed:
-            return
-        self.stopped.clear()
-        try:
-            self.on_wake()
-            self.worker.acceptor.resume()
-            self.worker.loop.run()
-        finally:
-            self.stop_requested = False
-            self.stopped.set()
+        with self.serving:
+            try:
+                self.on_wake()
+                self.acceptor.resume()
+                self.loop.run()
+            finally:
+                self.stop_requested = False
 
     def shutdown(self) -> None:
         """Have serve_forever() return, now or when it is called next, and wait while it runs. Call it in
         another thread."""
-        if not self.closed:
+        if self.acceptor.listeners:
             self.stop_requested = True
-            self.worker.loop.wake()
-            self.stopped.wait()
+            self.loop.wake()
+            with self.serving:
+                pass
 
     def handle_request(self) -> None:
         """Serve one connection, with one request."""
-        self.one_request = self.worker.context.closing = True
+        self.context.closing = True
         try:
             self.serve_forever()
         finally:
-            self.one_request = self.worker.context.closing = False
+            self.context.closing = False
 
     def server_close(self) -> None:
         """Close the listeners and all connections; serve no more."""
-        if self.closed:
-            return
-        self.closed = True
-        for task in self.worker.tasks():
-            task.resume(None, ClientDisconnected())
-        for listener in self.worker.acceptor.listeners:
-            listener.remove_file()
-            listener.close()
-        self.worker.loop.close()
+        if self.acceptor.listeners:
+            for task in self.tasks():
+                task.resume(None, ClientDisconnected())
+            for listener in self.acceptor.listeners:
+                listener.remove_file()
+            self.acceptor.retire()
+            self.loop.close()
 
     def __enter__(self) -> WSGIServer:
         return self
@@ -2470,12 +2264,7 @@ class WSGIServer:
         self.server_close()
 
 
-def make_server(host: str, port: int, app: Application) -> WSGIServer:
-    """Return a server of `app` that listens on `host` and `port` (0: a free one). Raises ConfigError."""
-    context = ServerContext(Limits(), TrustedProxies(""))
-    context.app = app
-    bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return WSGIServer(context, listen(bind, Limits.backlog))
+make_server = WSGIServer
 
 
 # ---- processes: forking, signals, and what a process leaves behind ----------------------------
@@ -2677,6 +2466,7 @@ class Server:
         self.pid = os.getpid()
         self.loop = Loop(self.on_wake)
         self.lifeline, self.lifeline_writer = open_pipe()
+        self.acceptor: Optional[Acceptor] = None  # of a ForkServer
         self.children: Dict[int, ChildRecord] = {}
         self.slot_bytes = options.threads * Scoreboard.SLOT_BYTES  # of one child
         self.slots = list(range(len(self.board.memory) - self.slot_bytes, 0, -self.slot_bytes))  # unused ones
@@ -2707,14 +2497,6 @@ class Server:
 
     def on_child_exit(self, record: ChildRecord, status: int) -> None:
         """Go on without a child."""
-        raise NotImplementedError
-
-    def is_done(self) -> bool:
-        """Return whether nothing is left to serve."""
-        return not self.children
-
-    def stop_accepting(self) -> None:
-        """Drain the listeners, or leave them to another Server."""
         raise NotImplementedError
 
     def spawn(self, main: Callable[[int], None], text: bytes, *kept: int) -> None:
@@ -2770,7 +2552,20 @@ class Server:
         with the last. Where DRAINING is set, drain."""
         self.ending = True
         self.flags[CLOSING] = 1
-        self.stop_accepting()
+        if self.lifeline_writer >= 0 and (self.flags[DRAINING] or not self.acceptor):
+            _own_descriptors.discard(self.lifeline_writer)
+            os.close(self.lifeline_writer)
+            self.lifeline_writer = -1
+        if not self.acceptor:
+            for record in self.children.values():
+                if not record.ready:  # it has nothing to finish
+                    self.kill(record)
+            for listener in self.listeners:
+                listener.close()
+        elif self.flags[DRAINING]:
+            self.acceptor.drain()
+        else:
+            self.acceptor.retire()
         self.end_if_done()
 
     def drain(self) -> None:
@@ -2781,22 +2576,18 @@ class Server:
             self.loop.call_later("abort", self.limits.graceful_timeout_s, self.abort)
             self.end()
 
-    def close_lifeline(self) -> None:
-        """Have all idle children go."""
-        _own_descriptors.discard(self.lifeline_writer)
-        os.close(self.lifeline_writer)
-        self.lifeline_writer = -1
-
     def abort(self) -> None:
-        """Kill all children, and end when they are reaped."""
+        """Drop what is held, kill all children, and end when they are reaped."""
         self.drain()
+        if self.acceptor:
+            self.acceptor.held.clear()
         for record in self.children.values():
             self.kill(record)
-        self.loop.running = bool(self.children)
+        self.end_if_done()
 
     def end_if_done(self) -> None:
-        """Leave the loop when it is told to end and the last child has ended."""
-        if self.ending and self.is_done():
+        """Leave the loop when it is told to end, and nothing is left to serve."""
+        if self.ending and not self.children and not (self.acceptor and not self.acceptor.is_done()):
             self.loop.running = False
 
     def kill(self, record: ChildRecord) -> None:
@@ -2815,7 +2606,7 @@ class Server:
         slots = self.read_slots(record)
         self.board.memory[record.at : record.at + self.slot_bytes] = bytes(self.slot_bytes)
         self.board.loads[record.at // 4 + 1] = NOT_ACCEPTING
-        quiet = record.killed and " " not in slots[0][3]  # killed at the end, and it was serving nothing
+        quiet = record.killed and not any(" " in slot[3] for slot in slots)  # it was serving nothing
         if (os.WIFSIGNALED(status) or slots[0][0]) and not quiet:
             serving = [text for state, _, _, text in slots if " " in text and state >= WRITE]
             last = max(slots, key=lambda slot: slot[2])[3]
@@ -2868,7 +2659,7 @@ def backlog_length(sock: socket.socket) -> int:
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, "TCP_INFO", -1), 28)
         return int(struct.unpack_from("I", info, 24)[0])  # tcpi_unacked, of a listener the backlog (Linux)
-    except (OSError, struct.error):
+    except (OSError, struct.error):  # another system, or a closed or unix socket
         return 0
 
 
@@ -2877,7 +2668,7 @@ class ForkServer(Server):
 
     def start(self) -> None:
         """Begin to serve."""
-        self.acceptor = Acceptor(self.loop, self.listeners, self.limits, self)
+        self.acceptor = Acceptor(self.loop, self.listeners, self)
         self.acceptor.resume()
         send_word(self.channel, b"r")
 
@@ -2914,32 +2705,14 @@ class ForkServer(Server):
             except BlockingIOError:
                 pass
             if full:
-                wanted = sum(backlog_length(listener.sock) for listener in self.acceptor.listeners)
+                wanted = sum(backlog_length(listener.sock) for listener in self.listeners)
                 os.write(self.lifeline_writer, b"." * min(max(1, wanted), self.limits.max_children))
         return False
 
     def on_child_exit(self, record: ChildRecord, status: int) -> None:
         """Go on with the connections that wait: there is capacity."""
-        if self.acceptor.full or self.acceptor.draining:
+        if self.acceptor and (self.acceptor.full or self.acceptor.draining):
             self.acceptor.resume()
-
-    def stop_accepting(self) -> None:
-        """Drain the listeners and have idle children go, or leave the listeners to another Server."""
-        if self.flags[DRAINING]:
-            self.close_lifeline()
-            self.acceptor.drain()
-        else:
-            self.acceptor.retire()
-
-    def abort(self) -> None:
-        """Drop what is held, and kill all children."""
-        self.drain()
-        self.acceptor.held.clear()
-        super().abort()
-
-    def is_done(self) -> bool:
-        """Return whether nothing is left to serve."""
-        return not self.children and self.acceptor.is_done()
 
 
 class PreforkServer(Server):
@@ -2981,7 +2754,19 @@ class PreforkServer(Server):
             gc.freeze()
         worker = Worker(context, self.listeners, at, options.threads, self.lifeline)
         worker.others = [slot for slot in self.all_slots if slot != at]
-        worker.ask_to_leave = context.on_max_requests = functools.partial(self.leave_worker, worker)
+
+        def set_phase(phase: int) -> None:
+            self.board.memory[at + PHASE] = phase
+            try:
+                os.write(self.loop.waker, b".")
+            except OSError:  # the Server is dead, or has enough to read
+                pass
+
+        def leave() -> None:
+            set_phase(LEAVING)
+            worker.check_flags()
+
+        worker.ask_to_leave = context.on_max_requests = leave
         if options.max_requests:
             import random
 
@@ -2989,23 +2774,10 @@ class PreforkServer(Server):
         if worker.pool and self.limits.timeout_s:
             worker.pool.check_timeouts()
         worker.publish_load()
-        self.set_phase(worker, READY)
+        set_phase(READY)
         worker.loop.watch(self.lifeline, worker.on_lifeline)
         worker.acceptor.resume()
         worker.loop.run()
-
-    def set_phase(self, worker: Worker, phase: int) -> None:
-        """Let the Server know how far a worker is."""
-        self.board.memory[worker.at + PHASE] = phase
-        try:
-            os.write(self.loop.waker, b".")
-        except OSError:  # it is dead, or has enough to read
-            pass
-
-    def leave_worker(self, worker: Worker) -> None:
-        """Have this worker replaced, and retire when its successor is ready."""
-        self.set_phase(worker, LEAVING)
-        worker.check_flags()
 
     def on_wake(self) -> None:
         """See which workers are ready, and which ask to be replaced."""
@@ -3033,16 +2805,6 @@ class PreforkServer(Server):
             delay_s = self.backoff.after(f"worker {record.pid}", record.started_at, record.ready)
             if delay_s:
                 self.loop.call_later("spawn", delay_s, self.spawn_missing)
-
-    def stop_accepting(self) -> None:
-        """Have the workers drain or retire; one that is not ready has nothing to finish."""
-        if self.lifeline_writer >= 0:
-            self.close_lifeline()
-        for record in self.children.values():
-            if not record.ready:
-                self.kill(record)
-        for listener in self.listeners:
-            listener.close()
 
 
 # ---- supervisor: keeps a Server, and its own pid, across restarts -----------------------------
@@ -3189,9 +2951,11 @@ class Supervisor:
                 elif not server.killed:
                     server.killed = True
                     send_word(server.channel, b"a")
-                    self.loop.call_later("kill", 1.0, functools.partial(self.kill, server.pid))
+                    self.loop.call_later("kill", 1.0, functools.partial(self.kill, server))
                 return
         self.reload_requested = False
+        if self.options.app is None and self.options.default_app is not hello:
+            log("notice", "HUP renews workers, certificates and logs; an application object cannot be imported anew")
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         self.spawn()
 
@@ -3231,7 +2995,7 @@ class Supervisor:
             self.remove_files()
             for server in self.servers.values():
                 send_word(server.channel, b"a")
-            self.loop.timers.setdefault("kill now", (time.monotonic() + 1, self.kill_all))
+            self.loop.timers.setdefault("kill now", (time.monotonic() + 1, self.kill))
         self.reload()
 
     def reap(self) -> None:
@@ -3256,7 +3020,7 @@ class Supervisor:
             if not server.ready:
                 os.kill(server.pid, signal.SIGTERM)
         self.loop.call_later("files", self.limits.drain_delay_s, self.remove_files)
-        self.loop.call_later("kill", self.limits.drain_delay_s + self.limits.graceful_timeout_s + 2, self.kill_all)
+        self.loop.call_later("kill", self.limits.drain_delay_s + self.limits.graceful_timeout_s + 2, self.kill)
         self.reap()
 
     def remove_files(self) -> None:
@@ -3265,17 +3029,12 @@ class Supervisor:
             listener.remove_file()
             listener.close()
 
-    def kill_all(self) -> None:
-        """End what does not end by itself; as PID 1, whatever is left ends with it."""
-        for pid in self.servers:
-            self.kill(pid)
-        if not self.servers:
-            self.loop.running = False
-
-    def kill(self, pid: int) -> None:
-        """Kill a Server, if it is still there."""
-        if pid in self.servers:
-            os.kill(pid, signal.SIGKILL)
+    def kill(self, *servers: ChildRecord) -> None:
+        """Kill these Servers or all, if they are still there. As PID 1, end with whatever else is left."""
+        for server in servers or self.servers.values():
+            if server.pid in self.servers:
+                os.kill(server.pid, signal.SIGKILL)
+        self.loop.running = bool(self.servers)
 
 
 def run_server(options: Any, listeners: List[Listener], channel: socket.socket) -> int:
@@ -3297,7 +3056,6 @@ def run_server(options: Any, listeners: List[Listener], channel: socket.socket) 
     context = make_context(options)
     if options.preload or not options.workers:
         context.app = options.load()
-        warn_of_threads()
     fcntl.fcntl(channel, fcntl.F_SETFL, flags)
     signal.signal(signal.SIGIO, signal.SIG_DFL)
     handle_signals(ignore_signal, *STOP_SIGNALS, signal.SIGHUP)
@@ -3362,77 +3120,77 @@ def run_alone(options: Any, listeners: List[Listener]) -> int:
 # ---- command line: from arguments to a running server -----------------------------------------
 
 
-def number(low: float, high: float, kind: Any = int) -> Callable[[str], Any]:
-    """Return a function that reads a number in this range, and raises ArgumentTypeError."""
+def count_workers(text: str) -> int:
+    """Return the number of workers that `text` asks for: N, or auto for one a processor."""
+    if text != "auto":
+        return int(text)
+    affinity = getattr(os, "sched_getaffinity", None)  # of a container, where the system has it
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+VALUES: Any = {  # the pattern and the type of a value, by what stands for it in --help; else any line
+    "N": ("(?=.*[1-9])[0-9]{1,7}", int),
+    "S": (r"(?=.*[1-9])[0-9]{1,6}(\.[0-9]+)?", float),
+    "BYTES": ("[1-9][0-9]{0,14}", int),
+    "N/auto": ("[0-9]{1,4}|auto", count_workers),
+    "/PATH": (r"(/[^/?#\x00-\x20\x7f]+)*", str),
+    "LIST": (".*", TrustedProxies),
+    "FORMAT": ("combined|json", str),
+}
+OPTIONS = """\
+application
+--app                       MODULE:APP  -                   MODULE, MODULE:NAME or MODULE:FACTORY()
+--root-path                 /PATH       -                   mount the application below this path
+--validate                  -           -                   check the application against PEP 3333
+--reload                    -           -                   restart when a source file changes
+--check-config              -           -                   import, bind, read certificates, report, and exit
+listening
+--bind                      HOST:PORT   -                   or unix:PATH, fd://N; repeatable (localhost:8888)
+--backlog                   N           backlog             connections that may wait in the kernel
+processes
+--no-fork                   -           -                   serve in one process, for debuggers
+--max-children              N           max_children        processes at once; further clients wait
+--workers                   N/auto      0                   processes; 0: one for each connection
+--threads                   N           1                   of each worker, to call the application
+--preload                   -           -                   import the application before workers are forked
+--max-requests              N           0                   replace a worker after so many; 0: never
+--max-requests-jitter       N           0                   and up to so many more, at random
+limits and timeouts
+--header-timeout            S           header_timeout_s    seconds for the head of a request
+--keep-alive                S           keep_alive_s        seconds that a connection may be idle
+--stall-timeout             S           stall_timeout_s     seconds that a body may be behind --min-rate
+--send-timeout              S           send_timeout_s      seconds that a reader may be behind it
+--min-rate                  BYTES       rate_bytes_per_s    bytes a second, sent or read by a client
+--timeout                   S           timeout_s           seconds of a call to the application; 0: any
+--graceful-timeout          S           graceful_timeout_s  seconds for requests in flight at the end
+--drain-delay               S           drain_delay_s       seconds to go on before that
+--max-body                  BYTES       body_bytes          size of a request body
+--limit-request-line        BYTES       request_line_bytes  size of a request-line
+--limit-request-field-size  BYTES       field_line_bytes    size of a field line
+TLS
+--certfile                  FILE        -                   speak TLS, with this certificate and its chain
+--keyfile                   FILE        -                   its private key, if it is in another file
+--ca-certs                  FILE        -                   require client certificates that these signed
+proxies and logging
+--forwarded-allow-ips       LIST        127.0.0.1,::1       trusted: addresses, networks, unix, or *
+--access-log                FILE        -                   a line per request; -: stderr, as on a terminal
+--access-log-format         FORMAT      combined            combined or json
+--verbose                   -           -                   log the reason of each refusal, as on a terminal
+"""  # the name of each group; option, value (-: none, a flag), default or limit (-: none), help
+
+
+def value_reader(name: str, default: str) -> Callable[[str], Any]:
+    """Return what reads a value, and raises ValueError, which argparse explains by the name."""
+    pattern, kind = VALUES.get(name, (".*", str))
+    pattern += r"|0(\.0*)?" if default == "0" else ""
 
     def read(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = NEVER
-        if not low <= value <= high:
-            import argparse
+        if not re.fullmatch(pattern, text):
+            raise ValueError
+        return kind(text)
 
-            raise argparse.ArgumentTypeError(f"a number from {low:g} to {high:.15g}, not {text}")
-        return value
-
+    read.__name__ = name
     return read
-
-
-COUNT, SIZE, SECONDS = number(0, 10**6), number(1, 10**15), number(1e-6, 10**6, float)
-OPTIONS: Any = (  # groups of (option, type or None for a flag, default or attribute of Limits, metavar, help)
-    ("application", (
-        ("--app", str, None, "MODULE:APP", "the WSGI application: MODULE, MODULE:NAME or MODULE:FACTORY(); by "
-         "default a page says hello"),
-        ("--root-path", str, "", "/PATH", "mount the application below this path"),
-        ("--validate", None, False, "", "check the application against PEP 3333, by wsgiref.validate"),
-        ("--reload", None, False, "", "restart when a source file changes"),
-        ("--check-config", None, False, "", "import, bind, read the certificates, report what fails, and exit"),
-    )),
-    ("listening", (
-        ("--bind", str, [], "HOST:PORT", "also :PORT, [IPV6]:PORT, unix:PATH and fd://N; may be repeated; port 0 "
-         "is any free one; by default the sockets of systemd, or 0.0.0.0:$PORT, or localhost:8888"),
-        ("--backlog", number(1, 10**6), "backlog", "N", "connections that may wait in the kernel"),
-    )),
-    ("processes", (
-        ("--no-fork", None, False, "", "serve in one process, for debuggers; a slow request delays the others"),
-        ("--max-children", number(1, 10**6), "max_children", "N", "processes at once; further clients wait"),
-        ("--workers", str, "0", "N", "worker processes with many connections each; auto: one a processor; 0: a "
-         "process for each connection; WEB_CONCURRENCY in the environment is another default"),
-        ("--threads", number(1, 10**6), 1, "N", "threads that call the application in each worker"),
-        ("--preload", None, False, "", "import the application once, before the workers are forked"),
-        ("--max-requests", COUNT, 0, "N", "replace a worker after so many requests; 0: never"),
-        ("--max-requests-jitter", COUNT, 0, "N", "and up to so many more, at random"),
-    )),
-    ("limits and timeouts", (
-        ("--header-timeout", SECONDS, "header_timeout_s", "S", "seconds for the head of a request to arrive"),
-        ("--keep-alive", SECONDS, "keep_alive_s", "S", "seconds that an idle connection stays open"),
-        ("--stall-timeout", SECONDS, "stall_timeout_s", "S", "seconds that a request body may be behind --min-rate"),
-        ("--send-timeout", SECONDS, "send_timeout_s", "S", "seconds that a reading client may be behind --min-rate"),
-        ("--min-rate", SIZE, "rate_bytes_per_s", "BYTES", "bytes a second of a request body, or read by a client"),
-        ("--timeout", number(0, 10**6, float), "timeout_s", "S", "seconds that a call into the application may take; "
-         "0: no limit"),
-        ("--graceful-timeout", SECONDS, "graceful_timeout_s", "S", "seconds for requests in flight at the end"),
-        ("--drain-delay", number(0, 10**6, float), "drain_delay_s", "S", "seconds to go on before that, with "
-         "Connection: close"),
-        ("--max-body", SIZE, "body_bytes", "BYTES", "size of a request body"),
-        ("--limit-request-line", SIZE, "request_line_bytes", "BYTES", "size of a request-line"),
-        ("--limit-request-field-size", SIZE, "field_line_bytes", "BYTES", "size of a field line"),
-    )),
-    ("TLS", (
-        ("--certfile", str, None, "FILE", "speak TLS, with this certificate and its chain"),
-        ("--keyfile", str, None, "FILE", "its private key, where --certfile does not have it"),
-        ("--ca-certs", str, None, "FILE", "require a certificate of clients, signed by one of these"),
-    )),
-    ("proxies and logging", (
-        ("--forwarded-allow-ips", str, "127.0.0.1,::1", "LIST", "proxies whose X-Forwarded-For and -Proto are "
-         "trusted: addresses, networks, unix, or *; FORWARDED_ALLOW_IPS in the environment is another default"),
-        ("--access-log", str, None, "FILE", "a line for each request; -: stderr, the default on a terminal"),
-        ("--access-log-format", str, "combined", "FORMAT", "combined, with the microseconds taken, or json"),
-        ("--verbose", None, False, "", "log the reason of each refusal, as on a terminal"),
-    )),
-)  # fmt: skip
-APP = re.compile(r"([^\W\d][\w-]*(?:\.[^\W\d][\w-]*)*)(?::([^\W\d]\w*(?:\.[^\W\d]\w*)*)(\(.*\))?)?", re.DOTALL)
 
 
 def make_parser() -> Any:
@@ -3444,128 +3202,93 @@ def make_parser() -> Any:
             raise ConfigError(message)
 
     layout = functools.partial(argparse.HelpFormatter, width=80)  # without a width it imports shutil
-    description = (__doc__ or "").split("\n")[0]
-    parser = Parser(prog="webserver.py", allow_abbrev=False, description=description, formatter_class=layout)
-    parser.add_argument("module", nargs="?", metavar="MODULE:APP", help="as --app")
-    for title, options in OPTIONS:
-        group = parser.add_argument_group(title)
-        for option, kind, default, metavar, text in options:
-            if kind is None:
-                group.add_argument(option, action="store_true", help=text)
-            elif default == []:
-                group.add_argument(option, action="append", default=[], metavar=metavar, help=text)
-            else:
-                dest = default if kind is not str and hasattr(Limits, str(default)) else option[2:].replace("-", "_")
-                default = getattr(Limits, dest, default)
-                shown = "" if default in (None, "") else f" ({default:.15g})" if kind is not str else f" ({default})"
-                group.add_argument(option, type=kind, dest=dest, default=default, metavar=metavar, help=text + shown)
+    usage = "%(prog)s [OPTION...] [MODULE:APP]"
+    parser = Parser("webserver.py", usage, formatter_class=layout, allow_abbrev=False)
+    parser.add_argument("module", nargs="?", metavar="MODULE:APP", help="as --app; by default hello")
     parser.add_argument("--version", action="version", version="webserver.py " + __version__)
-    parser.set_defaults(workers=os.environ.get("WEB_CONCURRENCY") or "0")
-    if "FORWARDED_ALLOW_IPS" in os.environ:
-        parser.set_defaults(forwarded_allow_ips=os.environ["FORWARDED_ALLOW_IPS"])
+    for line in OPTIONS.splitlines():
+        if not line.startswith("--"):
+            group = parser.add_argument_group(line)
+            continue
+        option, name, default, text = line.split(None, 3)
+        settings: Any = {"action": "store_true", "help": text}
+        if name != "-":
+            settings.update(action="store", metavar=name)
+            if hasattr(Limits, default):
+                settings["dest"], default = default, f"{getattr(Limits, default):.15g}"
+            settings["type"] = value_reader(name, default)
+            if default != "-":
+                settings.update(default=default, help=f"{text} ({default})")
+        if option == "--bind":
+            settings["action"] = "append"
+        group.add_argument(option, **settings)
+    parser.set_defaults(
+        workers=os.environ.get("WEB_CONCURRENCY") or "0",
+        forwarded_allow_ips=os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
+    )
     return parser
 
 
 def parse_options(arguments: Optional[Sequence[str]], app: Any) -> Any:
-    """Return the options, with `limits`, `trusted`, and `load`, which returns the application. Raises
-    ConfigError."""
+    """Return the options, and in `load` what returns the application. Raises ConfigError."""
     options = make_parser().parse_args(arguments)
-    options.limits = Limits()
-    for name, value in vars(options).items():
-        if hasattr(Limits, name):
-            setattr(options.limits, name, value)
-    check_processes(options)
+    limits = Limits()
+    vars(limits).update(vars(options))  # of which many have the names of limits
+    options.limits = limits
+    if options.no_fork:
+        options.workers = 0
+    elif not hasattr(os, "fork"):
+        raise ConfigError("this platform has no fork: use --no-fork")
+    if options.no_fork and (options.timeout_s or options.reload):
+        raise ConfigError("--timeout, --reload: not with --no-fork")
+    replaces = options.max_requests or options.max_requests_jitter
+    if not options.workers and (options.threads > 1 or options.preload or replaces):
+        raise ConfigError("--threads, --preload, --max-requests, --max-requests-jitter: only with --workers")
+    if (options.keyfile or options.ca_certs) and not options.certfile:
+        raise ConfigError("--keyfile, --ca-certs: only with --certfile")
     if options.app is not None and options.module is not None:
         raise ConfigError("the application is named twice")
-    if not re.fullmatch(r"(/[^/?#\x00-\x20\x7f]+)*", options.root_path):
-        raise ConfigError(f"--root-path: /PATH, without a slash at its end, not {options.root_path}")
-    if options.access_log_format not in ("combined", "json"):
-        raise ConfigError(f"--access-log-format: combined or json, not {options.access_log_format}")
-    if options.certfile is None and (options.keyfile, options.ca_certs) != (None, None):
-        raise ConfigError("--keyfile, --ca-certs: only with --certfile")
-    try:
-        options.trusted = TrustedProxies(options.forwarded_allow_ips)
-    except ValueError as error:
-        raise ConfigError(f"--forwarded-allow-ips, FORWARDED_ALLOW_IPS: {error}") from None
-    options.folder = working_folder()
-    for name in ("access_log", "certfile", "keyfile", "ca_certs"):
-        if getattr(options, name) not in (None, "", "-"):
-            setattr(options, name, os.path.join(options.folder, getattr(options, name)))
-    binds = options.bind or default_binds(os.environ)
-    relative = re.compile("unix:[^/]").match
-    options.bind = [f"unix:{options.folder}/{bind[5:]}" if relative(bind) else bind for bind in binds]
-    options.resolved_folder = os.getcwd()
     options.app = options.module if options.app is None else options.app
-    options.load = functools.partial(load_application, options, app)
+    options.default_app = app
+    options.load = functools.partial(load_application, options)
+    environ = os.environ
+    passed_in = re.fullmatch("[1-9][0-9]{0,3}", environ.get("LISTEN_FDS", ""))  # sd_listen_fds(3)
+    if not options.bind and passed_in and environ.get("LISTEN_PID") == str(os.getpid()):
+        options.bind = [f"fd://{3 + index}" for index in range(int(passed_in[0]))]
+    elif not options.bind:
+        options.bind = [f"0.0.0.0:{environ['PORT']}" if environ.get("PORT") else "localhost:8888"]
+        if passed_in:
+            log("warning", "LISTEN_FDS is for another process, LISTEN_PID; --bind fd://3 takes the first")
+    try:
+        options.resolved_folder = os.getcwd()
+    except OSError as error:
+        raise ConfigError(f"the current folder cannot be used: {error.strerror}") from None
+    # The folder by the name that it was entered by: a link in it may lead to another release later.
+    options.folder = environ.get("PWD") or options.resolved_folder
+    if os.path.realpath(options.folder) != options.resolved_folder:
+        options.folder = options.resolved_folder
     return options
 
 
-def check_processes(options: Any) -> None:
-    """Make --workers a number. Raises ConfigError where it contradicts other options."""
-    if options.workers == "auto":
-        affinity = getattr(os, "sched_getaffinity", None)
-        options.workers = len(affinity(0)) if affinity else os.cpu_count() or 1
-    elif not re.fullmatch("[0-9]{1,4}", options.workers):
-        raise ConfigError(f"--workers, WEB_CONCURRENCY: a number or auto, not {options.workers}")
-    options.workers = 0 if options.no_fork else int(options.workers)
-    if not options.no_fork and not hasattr(os, "fork"):
-        raise ConfigError("this platform has no fork: use --no-fork")
-    for name, default in (("threads", 1), ("max_requests", 0), ("max_requests_jitter", 0), ("preload", False)):
-        if getattr(options, name) != default and not options.workers:
-            raise ConfigError(f"--{name.replace('_', '-')}: only with --workers")
-    if options.no_fork and (options.timeout_s or options.reload):
-        raise ConfigError("--timeout, --reload: not with --no-fork")
-
-
-def default_binds(environ: Any) -> List[str]:
-    """Return where to listen by default: the sockets of the service manager (sd_listen_fds(3)), a port that
-    the platform asks for, or the article's."""
-    count = environ.get("LISTEN_FDS", "")
-    if re.fullmatch("[1-9][0-9]{0,3}", count):
-        if environ.get("LISTEN_PID") == str(os.getpid()):
-            return [f"fd://{3 + number}" for number in range(int(count))]
-        log("warning", "LISTEN_FDS is for another process, LISTEN_PID; --bind fd://3 takes the first socket anyway")
-    return [f"0.0.0.0:{environ['PORT']}" if environ.get("PORT") else "localhost:8888"]
-
-
-def working_folder() -> str:
-    """Return the current folder by the name that it was entered by: a link in it may lead elsewhere later.
-    Raises ConfigError."""
-    name = os.environ.get("PWD", "")
-    try:
-        return name if os.path.isabs(name) and os.path.samefile(name, ".") else os.getcwd()
-    except OSError:
-        pass
-    try:
-        return os.getcwd()
-    except OSError as error:
-        raise ConfigError(f"the current folder cannot be used: {error.strerror}") from None
-
-
 def enter_folder(options: Any) -> None:
-    """Enter the working folder again, by its name: it may be another release now."""
-    import importlib
-
+    """Enter the working folder again, by its name. Raises ConfigError."""
     try:
         os.chdir(options.folder)
     except OSError as error:
         raise ConfigError(f"cannot enter {options.folder}: {error.strerror}") from None
     sys.path[:] = [os.getcwd() if name == options.resolved_folder else name for name in sys.path]
-    importlib.invalidate_caches()
+    sys.path_importer_cache.clear()
 
 
 def source_files() -> Set[Tuple[str, int]]:
     """Return the application's Python files, and when each was changed."""
     found, library = set(), os.path.dirname(os.__file__)
+    foreign = ("", "node_modules", "site-packages", "dist-packages")  # "": the root
     for top in {os.getcwd(), *map(os.path.abspath, sys.path)}:
-        if top == "/" or (top + "/").startswith(library + "/"):
+        if top.startswith(library) or os.path.basename(top) in foreign:
             continue
         for folder, folders, files in os.walk(top):
-            foreign = ("node_modules", "site-packages", "dist-packages", "__pycache__")
-            folders[:] = [
-                name for name in folders
-                if name[0] != "." and name not in foreign and not os.path.exists(f"{folder}/{name}/pyvenv.cfg")
-            ]  # fmt: skip
+            folders[:] = [name for name in folders if name[0] != "." and name not in foreign]
             for path in (os.path.join(folder, name) for name in files if name.endswith(".py")):
                 try:
                     found.add((path, os.stat(path).st_ctime_ns))  # st_mtime may be anything
@@ -3575,78 +3298,72 @@ def source_files() -> Set[Tuple[str, int]]:
 
 
 def hello(environ: Environ, start_response: Callable[..., Any]) -> List[bytes]:
-    """The article's page."""
+    """The application that is served by default."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"Hello, World!\n"]
 
 
-def load_application(options: Any, app: Any) -> Application:
-    """Return the application that the options name, or `app`, or the page. Raises ConfigError, and what its
-    module raises."""
-    try:
-        application: Application = find_application(options.app) if options.app is not None else hello if app is None else app
-    except SystemExit as error:
-        raise ConfigError(f"{options.app} ends the program at its import: SystemExit({error.code!r})") from None
-    patched = sys.modules.get("gevent.monkey") or sys.modules.get("eventlet.patcher")
-    if patched and (getattr(patched, "saved", None) or getattr(patched, "already_patched", None)):
-        name = patched.__name__.partition(".")[0]
-        raise ConfigError(f"{name} has patched the standard library, which this server cannot use then: see gunicorn")
+def load_application(options: Any) -> Any:
+    """Return the application that the options name. Raises ConfigError, and what its module raises."""
+    import warnings
+
+    app = options.default_app
+    if options.app is not None:
+        try:
+            app = find_application(options.app)
+        except SystemExit as error:
+            raise ConfigError(f"{options.app} ends the program: SystemExit({error.code!r})") from None
+    # What they patch waits in their own loops: gunicorn has workers for them.
+    gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
+    if getattr(gevent, "saved", None) or getattr(eventlet, "already_patched", None):
+        raise ConfigError("gevent or eventlet has patched the standard library: use another server")
+    warnings.filterwarnings("ignore", "This process .* multi-threaded", DeprecationWarning, module=__name__)
+    threading = sys.modules.get("threading")
+    forks = not options.no_fork and (options.preload or not options.workers)
+    if forks and threading and threading.active_count() > 1:
+        log("warning", "the application started threads at import; the children have none: see --workers")
     if options.validate:
         from wsgiref.validate import validator
 
-        application = validator(application)
-    return application
+        return validator(app)
+    return app
 
 
-def find_application(spec: str) -> Application:
-    """Return the application that MODULE:APP names. Raises ConfigError, and what its module raises."""
+def find_application(spec: str) -> Any:
+    """Return the application that MODULE, MODULE:NAME or MODULE:FACTORY(LITERALS) names. Raises as above."""
+    import ast
     import importlib
 
-    match = APP.fullmatch(spec)
-    if not match:
-        raise ConfigError(f"not MODULE, MODULE:APP or MODULE:FACTORY(): {spec}")
-    module, path, call_text = match.groups()
-    sys.path.insert(0, os.getcwd())
+    module_name, colon, path = spec.partition(":")
+    path, parenthesis, arguments = (path if colon else "app").partition("(")
+    if not all(map(str.isidentifier, [*module_name.replace("-", "_").split("."), *path.split(".")])):
+        raise ConfigError(f"not MODULE, MODULE:NAME or MODULE:FACTORY(): {spec}")
     try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name and (module + ".").startswith(error.name + "."):
-            raise ConfigError(f"no module named {error.name}") from None
-        raise
-    for name in (path or ("application" if hasattr(found, "application") else "app")).split("."):
-        if not hasattr(found, name):
-            raise ConfigError(f"{module} has no {path or 'application, and no app'}")
-        found = getattr(found, name)
-    if call_text:
-        positional, named = parse_literals(spec, call_text)
-        found = found(*positional, **named) if callable(found) else found
-    if not callable(found):
-        raise ConfigError(f"{spec} is not a WSGI application: {type(found).__name__} is not callable")
-    application: Application = found
-    return application
-
-
-def parse_literals(spec: str, call_text: str) -> Tuple[List[Any], Dict[str, Any]]:
-    """Return the arguments in a call of a factory. Raises ConfigError for what is not a literal."""
-    import ast
-
-    try:
-        call: Any = ast.parse("f" + call_text, mode="eval").body
+        call: Any = ast.parse("f(" + (arguments if parenthesis else ")"), mode="eval").body
         positional = [ast.literal_eval(value) for value in call.args]
-        return positional, {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+        named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+        if not isinstance(call.func, ast.Name) or None in named:
+            raise ValueError
     except (SyntaxError, ValueError, AttributeError, TypeError):
         raise ConfigError(f"the arguments of a factory are literals: {spec}") from None
-
-
-def warn_of_threads() -> None:
-    """Log where the application has started threads that are not in the processes which serve."""
-    import warnings
-
-    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-    threading = sys.modules.get("threading")
-    if threading and threading.active_count() > 1:
-        text = "the application started threads at import: the children that serve have none; see --workers"
-        log("warning", text)
+    sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{module_name}.".startswith(f"{error.name}."):
+            raise ConfigError(f"no module named {error.name}") from None
+        raise
+    if not colon and hasattr(module, "application"):
+        path = "application"
+    try:
+        found: Any = functools.reduce(getattr, path.split("."), module)
+    except AttributeError:
+        raise ConfigError(f"{module_name} has no {path}") from None
+    if parenthesis and callable(found):
+        found = found(*positional, **named)
+    if not callable(found):
+        raise ConfigError(f"{spec} is not a WSGI application: {type(found).__name__} is not callable")
+    return found
 
 
 def make_context(options: Any) -> ServerContext:
@@ -3654,7 +3371,7 @@ def make_context(options: Any) -> ServerContext:
     slots = 1 if options.no_fork else options.limits.max_children
     if options.workers:  # as many again while others retire
         slots = (2 * options.workers + 2) * options.threads
-    context = ServerContext(options.limits, options.trusted, slots, options.root_path)
+    context = ServerContext(options.limits, options.forwarded_allow_ips, slots, options.root_path or "")
     context.environ["wsgi.multithread"] = options.threads > 1
     context.verbose = options.verbose or os.isatty(2)
     if options.certfile is not None:
@@ -3676,7 +3393,12 @@ def start(options: Any) -> int:
         for bind in dict.fromkeys(options.bind):
             listeners += listen(bind, options.limits.backlog)
         if options.check_config:
-            return check_config(options)
+            new_log = options.access_log not in (None, "-") and not os.path.exists(options.access_log)
+            make_context(options)
+            if new_log:
+                os.unlink(options.access_log)
+            options.load()
+            return 0
         return run_alone(options, listeners) if options.no_fork else Supervisor(options, listeners).run()
     finally:
         for listener in listeners:
@@ -3684,27 +3406,15 @@ def start(options: Any) -> int:
             listener.close()
 
 
-def check_config(options: Any) -> int:
-    """Try what a start would do; return the exit status. Raises as start() does."""
-    new = options.access_log not in (None, "-") and not os.path.exists(options.access_log)
-    make_context(options)
-    if new:
-        os.unlink(options.access_log)
-    options.load()
-    return 0
-
-
 def open_standard_streams() -> None:
     """Open descriptors 0 to 2 where they are missing: a listener must not become stdout."""
-    for number in (0, 1, 2):
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest free number
-    sys.stdin = sys.stdin or open(0, closefd=False)
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)
-    sys.stderr = sys.stderr or open(2, "w", closefd=False, errors="backslashreplace")
-    for stream in (sys.stdout, sys.stderr):
+        stream = getattr(sys, name) or open(number, "w" if number else "r", closefd=False)
+        setattr(sys, name, stream)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)  # what is printed appears at once, in a pipe too
 
@@ -3718,12 +3428,10 @@ def serve(app: Union[str, Application], **options: Any) -> int:
     """Serve `app`, an application or MODULE:APP, until TERM or INT; return the exit status. `options` are the
     command line's, by the same names: serve(app, bind="localhost:8888", workers=2). HUP can import MODULE:APP
     anew, but not an object. Raises ConfigError, and ValueError in a thread."""
-    arguments: List[str] = []
-    if isinstance(app, str):
-        arguments.append(f"--app={app}")
-    elif not callable(app):
+    arguments = [f"--app={app}"] if isinstance(app, str) else []
+    if not arguments and not callable(app):
         raise ConfigError(f"serve takes a WSGI application, not {type(app).__name__}")
-    elif options.get("reload"):
+    if not arguments and options.get("reload"):
         raise ConfigError("--reload: only with an application that is named, MODULE:APP")
     for name, value in options.items():
         option = "--" + name.replace("_", "-")
@@ -3731,18 +3439,18 @@ def serve(app: Union[str, Application], **options: Any) -> int:
             if one is not None and one is not False:
                 arguments.append(option if one is True else f"{option}={one}")
     open_standard_streams()
-    before = signal.set_wakeup_fd(-1)  # raises in a thread
+    wakeup_before = signal.set_wakeup_fd(-1)  # raises in a thread
     try:
-        return start(parse_options(arguments, None if isinstance(app, str) else app))
+        return start(parse_options(arguments, app))
     finally:
-        signal.set_wakeup_fd(before)
+        signal.set_wakeup_fd(wakeup_before)
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """The program: return its exit status."""
     open_standard_streams()
     try:
-        options = parse_options(arguments, None)
+        options = parse_options(arguments, hello)
         status = start(options)
         run_exit_functions(options.limits.graceful_timeout_s)
         return status

@@ -89,10 +89,10 @@ three_logged() {
 }
 
 @test "raises ConfigError from serve() for what it cannot do" {
-    quietly "$BATS_TEST_TMPDIR/none/log" <<'END'
+    quietly <<'END'
 import sys, webserver
 wrong = [{"nonsense": 1}, {"workers": "x"}, {"bind": "x"}, {"bind": ["127.0.0.1:0", "192.0.2.1:0"]}, {"keep_alive": -1},
-         {"no_fork": "yes"}, {"threads": 2}, {"access_log": sys.argv[1]}, {"certfile": sys.argv[1]}, {"keep_alive": True}]
+         {"no_fork": "yes"}, {"threads": 2}, {"keep_alive": True}, {"reload": True}]
 for options in wrong:
     try:
         webserver.serve(called.app, **{"bind": "127.0.0.1:0", **options})
@@ -101,6 +101,16 @@ for options in wrong:
     else:
         sys.exit(f"It took {options}.")
 END
+}
+
+@test "returns 2 from serve(), after one line each, where its Server cannot use a file" {
+    program "$BATS_TEST_TMPDIR/none/file" <<'END'
+import sys, webserver
+for option in "access_log", "certfile":
+    assert webserver.serve(called.app, bind="127.0.0.1:0", **{option: sys.argv[1]}) == 2
+END
+    [ "$(grep -c -e '^webserver.py: .*none/file' "$stderr")" -eq 2 ]
+    [ "$(grep -c '' "$stderr")" -eq 2 ]
 }
 
 @test "raises from serve() for an application that is not callable" {
@@ -289,6 +299,7 @@ with called.make() as server:
         called.ask(server)
         for thread in [called.start(server.shutdown) for _ in range(3)]:
             thread.join()
+    server.serve_forever()  # returns at once, for the one too many, as the standard library's does
     with called.serving(server):
         assert called.ask(server) == (200, "/")
         assert called.ask(server) == (200, "/")

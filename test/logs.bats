@@ -532,7 +532,7 @@ start_shown() {
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     eventually counted
     pids=$(children)
-    for worker in $pids; do eventually grep -q -E "\] worker $worker .*[01] connections?" "$stderr"; done
+    for worker in $pids; do eventually grep -q -E "\] notice: worker $worker .*[01] connections?" "$stderr"; done
     grep -q '^  File ".*webserver' "$stderr"
 }
 

@@ -46,19 +46,24 @@ value() {
     read -r -a words <<<"$(value ExecStart)"
     [ "${words[0]}" = /usr/bin/python3 ]
     [ "$(value WorkingDirectory)" = /srv/app ]
+    [ "$(value Type)" = notify ]
+    can_renew
+    take_notices
     as_written "$folder" "$PYTHON" "${words[@]:1}"
     start_server
+    eventually has_noticed 1 READY=1
     curl -sf -m 10 "$url" >"$answer"
     grep -q -x wsgi.multiprocess=True "$answer"
     cp "$BATS_TEST_DIRNAME/apps/hello.py" "$folder/module.py"
     MAINPID=$server_pid bash -c "$(value ExecReload)"
     eventually answers "Hello, World!"
+    eventually has_noticed 2 READY=1
 }
 
 @test "has a unit in its README that gives requests in flight the time that the server gives them" {
     grace=$("$PYTHON" "$PROGRAM" --help | tr -s '\n ' ' ' | sed -n 's/.*--graceful-timeout S [^(]*(\([0-9]*\)).*/\1/p')
     [ "$(value TimeoutStopSec)" -gt "$grace" ]
-    [ "$(value KillMode)" = mixed ] # TERM is for the parent alone
+    [ "$(value KillMode)" = mixed ] # TERM is for the Supervisor alone
 }
 
 # bats test_tags=fork

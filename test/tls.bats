@@ -169,9 +169,9 @@ refused() {
 @test "refuses files that are missing, and that are no certificate and no key, in a line" {
     cd "$CERTS"
     for bad in missing . tls_client.py; do
-        refused "--certfile $PWD/$bad" --certfile "$bad" --keyfile server.key
-        refused "--keyfile $PWD/$bad" --certfile server.pem --keyfile "$bad"
-        refused "--ca-certs $PWD/$bad" --certfile server.pem --keyfile server.key --ca-certs "$bad"
+        refused "--certfile $bad" --certfile "$bad" --keyfile server.key
+        refused "--keyfile $bad" --certfile server.pem --keyfile "$bad"
+        refused "--ca-certs $bad" --certfile server.pem --keyfile server.key --ca-certs "$bad"
     done
 }
 
@@ -649,7 +649,7 @@ END
         eventually serial_is 2
         put ca.pem server.key
         kill -HUP "$server_pid"
-        eventually grep -q 'the old goes on' "$stderr"
+        eventually grep -q 'the previous one goes on' "$stderr"
         serial_is 2
         touch "$BATS_TEST_TMPDIR/done"
         wait_for "$asking"
