@@ -94,7 +94,7 @@ launch_server() {
     read -r -a options <<<"${SERVER_OPTIONS-}"
     case " $* " in *' --bind'[\ =]*) ;; *) options=(--bind 127.0.0.1:0 ${options[@]+"${options[@]}"}) ;; esac
     known_as "${options[*]-} $*"
-    mkfifo "$fifo"
+    rm -f "$fifo" && mkfifo "$fifo"
     # With job control on, the server gets a process group of its own, as from a terminal: a test can send a
     # signal to the group, and INT, which a shell without job control makes its background jobs ignore, arrives.
     # 3 and 4 are bats's own: whoever keeps 3 open keeps bats waiting.
