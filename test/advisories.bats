@@ -5,6 +5,10 @@
 # bats file_tags=every-mode,parser
 load test_helper
 
+setup_file() {
+    shares seen:app bad_head:app
+}
+
 setup() {
     export LATCH="$BATS_TEST_TMPDIR/latch"
     answers="$BATS_TEST_TMPDIR/answers"

@@ -4,6 +4,10 @@
 # bats file_tags=every-mode,parser
 load test_helper
 
+setup_file() {
+    shares seen:app hello:app
+}
+
 setup() {
     start_server seen:app
 }
@@ -213,7 +217,7 @@ setup() {
 # RFC 9112 9.6: else a reset could overtake the last response. The second byte would meet it.
 # bats test_tags=modes
 @test "takes what a client still sends after Connection: close" {
-    altered linger_s=30
+    altered linger_s=5
     restart seen:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     env printf 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nmore' >&6

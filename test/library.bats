@@ -23,9 +23,9 @@ program() {
         "$PYTHON" - "$@" 2>"$stderr"
 }
 
-# quietly ARGUMENT...  runs it as well, and wants nothing on stderr.
+# quietly  runs it as well, and wants nothing on stderr.
 quietly() {
-    program "$@"
+    program
     [ ! -s "$stderr" ]
 }
 

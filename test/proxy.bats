@@ -3,6 +3,10 @@
 
 load test_helper
 
+setup_file() {
+    shares environ:app
+}
+
 setup() {
     unset FORWARDED_ALLOW_IPS
     answer="$BATS_TEST_TMPDIR/answer"
@@ -227,10 +231,10 @@ doubts() {
 }
 
 @test "trusts what FORWARDED_ALLOW_IPS names, unless the option is given" {
-    FORWARDED_ALLOW_IPS=10.0.0.1 start_server environ:app
+    FORWARDED_ALLOW_IPS=10.0.0.1 start_server --bind 127.0.0.1:0 environ:app
     doubts
     stop_server
-    FORWARDED_ALLOW_IPS='10.0.0.1,127.0.0.1' start_server environ:app
+    FORWARDED_ALLOW_IPS='10.0.0.1,127.0.0.1' start_server --bind 127.0.0.1:0 environ:app
     trusts
     stop_server
     FORWARDED_ALLOW_IPS='*' start_server --forwarded-allow-ips 10.0.0.1 environ:app

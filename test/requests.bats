@@ -5,6 +5,10 @@
 # bats file_tags=every-mode,parser
 load test_helper
 
+setup_file() {
+    shares seen:app
+}
+
 setup() {
     start_server seen:app
 }
@@ -50,7 +54,7 @@ setup() {
 # RFC 9112 9.6: else a reset could overtake the answer. The second byte would meet it.
 # bats test_tags=modes
 @test "takes what a refused client still sends" {
-    altered linger_s=30
+    altered linger_s=5
     restart seen:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET /#a HTTP/1.1\r\nHost: a\r\n\r\n' >&6

@@ -4,6 +4,10 @@
 # bats file_tags=every-mode
 load test_helper
 
+setup_file() {
+    shares as_asked:app broken:app
+}
+
 setup() {
     answer="$BATS_TEST_TMPDIR/answer" never="$BATS_TEST_TMPDIR/silence"
     mkfifo "$never"

@@ -14,6 +14,7 @@ export no_proxy='*' NO_PROXY='*'
 
 launch=()          # the command, if any, that starts the server: launch=(bash -c 'ulimit -n 256; exec "$@"' -)
 server_pid=        # the server that runs; empty when the test itself has seen to its end
+is_shared=         # the folder of the server, when other tests use it, too
 single=            # "yes" when that is one process: with --no-fork
 notifier=          # the process that take_notices started
 started=0          # how many servers this test started
@@ -25,8 +26,9 @@ if ! declare -F bats_run_unwrapped >/dev/null; then
     eval "bats_run_unwrapped ${definition#run }"
 fi
 run() {
+    local kept=${stderr-}
     bats_run_unwrapped "$@"
-    stderr=$BATS_TEST_TMPDIR/stderr
+    stderr=$kept
 }
 
 # Before each command bats notes where it stands, for what it prints of a failed test. Its way takes
@@ -48,14 +50,51 @@ fi
 # SERVER_OPTIONS, on a port of the system's choice unless an argument says --bind. Returns when the server listens,
 # and sets server_pid, port, url, stdout and stderr; the last two name the files with what it prints.
 start_server() {
+    local shared
+    case "${#launch[@]} $WEBSERVER ${SHARED_APPS-}" in "0 $script "*" $* "*) ;; *)
+        output=$BATS_TEST_TMPDIR launch_server "$@"
+        return
+        ;;
+    esac
+    known_as "${SERVER_OPTIONS-}"
+    shared=$BATS_FILE_TMPDIR/${1//[:\/]/.}
+    if [ -s "$shared/server" ]; then
+        read -r server_pid port <"$shared/server"
+        url=http://127.0.0.1:$port stdout=$shared/stdout stderr=$shared/stderr
+        : >"$stdout" && : >"$stderr"
+    else
+        mkdir -p "$shared"
+        output=$shared launch_server "$@" || return
+        started_servers=${started_servers% "$server_pid"}
+        echo "$server_pid $port" >"$shared/server"
+    fi
+    is_shared=$shared
+}
+
+# shares MODULE:APP...  in a setup_file, has the tests use one server for each of these, where they start one for it and
+# nothing else; none that reads the environment. A test finds stdout and stderr empty, all the same.
+shares() {
+    export SHARED_APPS=" $* "
+}
+
+teardown_file() {
+    local file pid pids=''
+    for file in "$BATS_FILE_TMPDIR"/*/server; do
+        [ ! -f "$file" ] || { read -r pid _ <"$file" && pids="$pids $pid" && kill -TERM "$pid"; }
+    done
+    [ -z "$pids" ] || eventually gone "$pids"
+}
+
+# launch_server ARGUMENT...  starts it, with what it prints in $output.
+launch_server() {
     local line='' fifo options=() program=$WEBSERVER
     [ "$program" != "$script" ] || program=$PROGRAM
-    started=$((started + 1)) fifo=$BATS_TEST_TMPDIR/ready.$started
-    stdout=$BATS_TEST_TMPDIR/stdout stderr=$BATS_TEST_TMPDIR/stderr
+    started=$((started + 1)) fifo=$output/ready.$started
+    stdout=$output/stdout stderr=$output/stderr
     read -r -a options <<<"${SERVER_OPTIONS-}"
     case " $* " in *' --bind'[\ =]*) ;; *) options=(--bind 127.0.0.1:0 ${options[@]+"${options[@]}"}) ;; esac
     known_as "${options[*]-} $*"
-    mkfifo "$fifo"
+    rm -f "$fifo" && mkfifo "$fifo"
     # With job control on, the server gets a process group of its own, as from a terminal: a test can send a
     # signal to the group, and INT, which a shell without job control makes its background jobs ignore, arrives.
     # 3 and 4 are bats's own: whoever keeps 3 open keeps bats waiting.
@@ -86,6 +125,7 @@ known_as() {
 stop_server() {
     local pid=$server_pid code=0
     server_pid=
+    if [ -n "$is_shared" ]; then is_shared='' && return; fi
     kill -s "${1:-TERM}" "$pid" && wait_for "$pid" || code=$?
     [ "$code" -eq 0 ] || { echo "The server ended with status $code on ${1:-TERM}." && return 1; }
 }
@@ -149,9 +189,9 @@ teardown() {
     elif [ -n "$server_pid" ]; then
         stop_server || { code=$? && kill_everything; }
     fi
-    if [ -s "$BATS_TEST_TMPDIR/stderr" ]; then
+    if [ -s "${stderr-}" ]; then
         echo "The server wrote on stderr:"
-        cat "$BATS_TEST_TMPDIR/stderr"
+        cat "$stderr"
     fi
     return "$code"
 }
@@ -160,6 +200,7 @@ teardown() {
 # children is the clock of BATS_TEST_TIMEOUT too: bats forgets it when a test fails, and waits until it has run down.
 kill_everything() {
     local pid
+    [ -z "$is_shared" ] || rm "$is_shared/server"
     [ -z "$server_pid" ] || kill -KILL "$server_pid" 2>/dev/null || true
     for pid in $started_servers; do kill -KILL -- "-$pid" 2>/dev/null || true; done
     for pid in $started_servers $server_pid; do wait "$pid" 2>/dev/null || true; done
@@ -188,7 +229,7 @@ eventually() {
 # processes   prints all pids, zombies left out
 # children PID  prints the pids of the children of any process, zombies included
 servers() {
-    family servers
+    pids_of servers
 }
 
 the_server() {
@@ -200,22 +241,22 @@ the_server() {
 
 children() {
     if [ "$#" -eq 0 ]; then
-        family children
+        pids_of children
         return
     fi
     ps -A -o pid=,ppid= | awk -v parent="$1" '$2 == parent { print $1 }'
 }
 
 zombies() {
-    family zombies
+    pids_of zombies
 }
 
 processes() {
-    family processes
+    pids_of processes
 }
 
 # Asks ps, for kill -0 succeeds for a zombie too.
-family() {
+pids_of() {
     ps -A -o pid=,ppid=,stat= | awk -v kind="$1" -v root="$server_pid" -v single="$single" '
         { pids[NR] = $1; parent[$1] = $2; zombie[$1] = $3 ~ /^Z/ }
         END {

@@ -592,7 +592,7 @@ END
 # Each sends its next request as soon as it has a response, and loses none but after a moment: see kept_clients.py.
 # bats test_tags=modes
 @test "loses no request of busy clients on TERM" {
-    for _ in 1 ${all:+2 3}; do
+    for _ in 1 ${ALL_MODES:+2 3}; do
         start_https hello:app
         client <<'END'
 late, answers, before = {connect(GET): False for _ in range(8)}, 0, time.monotonic()

@@ -379,7 +379,7 @@ is_stopped() {
 }
 
 @test "loses no request of clients that keep it busy when it stops" {
-    for _ in 1 ${all:+2 3}; do # once is not always telling
+    for _ in 1 ${ALL_MODES:+2 3}; do # once is not always telling
         start_server --workers 2 hello:app
         "$PYTHON" "$BATS_TEST_DIRNAME/kept_clients.py" "$port" "$server_pid"
         ends_well

@@ -4,6 +4,10 @@
 # bats file_tags=every-mode
 load test_helper
 
+setup_file() {
+    shares environ_repr:app starts:app closing:app reads_body:app bad_head:app as_asked:app broken:app hello:app
+}
+
 setup() {
     export LATCH="$BATS_TEST_TMPDIR/latch" FILE="$BATS_TEST_TMPDIR/file"
     mkfifo "$LATCH"
