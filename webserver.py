@@ -2114,7 +2114,10 @@ class ThreadPool:
 
     def __init__(self, worker: Worker, count: int) -> None:
         import collections
+        import queue
+        import threading
 
+        self.make_queue, self.make_thread = queue.SimpleQueue, threading.Thread
         self.worker = worker
         # A slot has a thread from its first use.
         self.idle = [Slot(worker.board, worker.at + n * Scoreboard.SLOT_BYTES) for n in range(count)]
@@ -2144,12 +2147,9 @@ class ThreadPool:
 
     def start_thread(self, slot: Slot) -> bool:
         """Start the thread of a slot; return whether the system allows it now."""
-        import queue
-        import threading
-
-        slot.calls = queue.SimpleQueue()
+        slot.calls = self.make_queue()
         try:
-            threading.Thread(target=self.run_thread, args=(slot,), daemon=True).start()
+            self.make_thread(target=self.run_thread, args=(slot,), daemon=True).start()
         except RuntimeError:
             slot.calls = None
         return bool(slot.calls)
@@ -2285,6 +2285,8 @@ make_server = WSGIServer
 # ---- processes: forking, signals, and what a process leaves behind ----------------------------
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# Ignored by a Server and its children; HUP means something to the Supervisor, the others to other servers.
+IGNORED_SIGNALS = (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2, signal.SIGWINCH)
 SIGNAL_NAMES = {number.value: number.name for number in signal.Signals}
 _own_fork = False
 _handled_signals: Set[int] = set()  # those that this process has a handler of ours for
@@ -2386,6 +2388,14 @@ def end_process(main: Callable[[], int]) -> NoReturn:
     finally:
         flush_streams()  # os._exit loses what is not flushed
         os._exit(status)
+
+
+def send_signal(pid: int, signum: int) -> None:
+    """Send a signal to a child that may have ended: an application may reap processes that are not its own."""
+    try:
+        os.kill(pid, signum)
+    except ProcessLookupError:
+        pass
 
 
 def reap(wanted: int = -1) -> Iterator[Tuple[int, int]]:
@@ -2540,7 +2550,10 @@ class Server:
         signals, self.signals = self.signals, set()
         if signal.SIGUSR1 in signals:
             self.dump_status(list(self.children.values()))
-        for pid, status in reap():
+        ended = list(reap())
+        if not has_children():  # the application may have reaped some
+            ended += [(pid, 0) for pid in {*self.children}.difference(pid for pid, _ in ended)]
+        for pid, status in ended:
             record = self.children.pop(pid, None)
             if record:
                 self.slots.append(record.at)
@@ -2598,7 +2611,7 @@ class Server:
             self.acceptor.held.clear()
         for record in self.children.values():
             self.kill(record)
-        self.end_if_done()
+        self.on_wake()
 
     def end_if_done(self) -> None:
         """Leave the loop when it is told to end, and nothing is left to serve."""
@@ -2608,7 +2621,7 @@ class Server:
     def kill(self, record: ChildRecord) -> None:
         """Kill a child, and remember that."""
         record.killed = True
-        os.kill(record.pid, signal.SIGKILL)
+        send_signal(record.pid, signal.SIGKILL)
 
     # What the scoreboard is for: logs, USR1, --timeout. And --reload.
 
@@ -2641,7 +2654,7 @@ class Server:
                 if state == IN_APP or (state and self.kind == "child"):
                     what = f"{STATE_NAMES[state]} for {now - since:.1f} s: {text}"
                     log("notice", f"{self.kind} {record.pid} is {what}")
-            os.kill(record.pid, signal.SIGUSR1)
+            send_signal(record.pid, signal.SIGUSR1)
         if records:
             self.loop.call_later("dump", 0.05, functools.partial(self.dump_status, records))
 
@@ -2657,7 +2670,7 @@ class Server:
                 else:
                     record.overdue = since
                     log("error", f"{self.kind} {record.pid} is in the application for {now - since:.1f} s: {text}")
-                    os.kill(record.pid, signal.SIGUSR1)
+                    send_signal(record.pid, signal.SIGUSR1)
         self.loop.call_later("timeouts", again_s, self.check_timeouts)
 
     def check_source(self) -> None:
@@ -2763,8 +2776,7 @@ class PreforkServer(Server):
         self.board.memory[at] = KEEP_ALIVE  # from here on its end is logged
         if context.app is None:
             context.app = options.load()
-            handle_signals(ignore_signal, *STOP_SIGNALS, signal.SIGHUP)
-            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+            handle_signals(ignore_signal, *STOP_SIGNALS, *IGNORED_SIGNALS)
             gc.collect()
             gc.freeze()
         worker = Worker(context, self.listeners, at, options.threads, self.lifeline)
@@ -2899,7 +2911,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Serve until told to stop, or until the first Server fails to start; return the exit status."""
-        signums = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
+        signums = (*STOP_SIGNALS, *IGNORED_SIGNALS, signal.SIGUSR1, signal.SIGCHLD)
         self.loop.call_later("spawn", 0.0, self.spawn)
         run_with_signals(self.loop, lambda signum, _: self.signals.append(signum), *signums)
         return self.status
@@ -3001,7 +3013,7 @@ class Supervisor:
         stops = sum(signum in STOP_SIGNALS for signum in self.signals)
         if signal.SIGUSR1 in self.signals:
             for pid in self.servers:
-                os.kill(pid, signal.SIGUSR1)
+                send_signal(pid, signal.SIGUSR1)
         self.reload_requested = self.reload_requested or signal.SIGHUP in self.signals
         self.signals[:] = [signum for signum in self.signals if signum in STOP_SIGNALS]
         if stops and not self.stopping:
@@ -3033,7 +3045,7 @@ class Supervisor:
         for server in self.servers.values():
             send_word(server.channel, b"d")
             if not server.ready:
-                os.kill(server.pid, signal.SIGTERM)
+                send_signal(server.pid, signal.SIGTERM)
         self.loop.call_later("files", self.limits.drain_delay_s, self.remove_files)
         self.loop.call_later("kill", self.limits.drain_delay_s + self.limits.graceful_timeout_s + 2, self.kill)
         self.reap()
@@ -3048,7 +3060,7 @@ class Supervisor:
         """Kill these Servers or all, if they are still there. As PID 1, end with whatever else is left."""
         for server in servers or self.servers.values():
             if server.pid in self.servers:
-                os.kill(server.pid, signal.SIGKILL)
+                send_signal(server.pid, signal.SIGKILL)
         self.loop.running = bool(self.servers)
 
 
@@ -3059,7 +3071,7 @@ def run_server(options: Any, listeners: List[Listener], channel: socket.socket) 
 
     for signum in (signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM):
         signal.signal(signum, signal.SIG_DFL)
-    handle_signals(ignore_signal, signal.SIGINT, signal.SIGHUP)
+    handle_signals(ignore_signal, signal.SIGINT, *IGNORED_SIGNALS)
     faulthandler.register(signal.SIGUSR1, file=2)
     # An import that hangs reads no message: until it is done, the first one, or the Supervisor's death, ends
     # this process by SIGIO (its default on Linux).
@@ -3068,15 +3080,16 @@ def run_server(options: Any, listeners: List[Listener], channel: socket.socket) 
     flags = fcntl.fcntl(channel, fcntl.F_GETFL)
     fcntl.fcntl(channel, fcntl.F_SETFL, flags | os.O_ASYNC)
     enter_folder(options)
+    source = source_files() if options.reload else None  # as it is before the import
     context = make_context(options)
     if options.preload or not options.workers:
         context.app = options.load()
     fcntl.fcntl(channel, fcntl.F_SETFL, flags)
     signal.signal(signal.SIGIO, signal.SIG_DFL)
-    handle_signals(ignore_signal, *STOP_SIGNALS, signal.SIGHUP)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    handle_signals(ignore_signal, *STOP_SIGNALS, *IGNORED_SIGNALS)
     faulthandler.unregister(signal.SIGUSR1)
     server = (PreforkServer if options.workers else ForkServer)(context, listeners, options, channel)
+    server.source = source
     status = server.run()
     run_exit_functions(options.limits.graceful_timeout_s)
     return status
@@ -3125,7 +3138,7 @@ def run_alone(options: Any, listeners: List[Listener]) -> int:
     gc.freeze()
     worker.acceptor.resume()
     worker.loop.call_later("ready", 0.0, functools.partial(print_ready, options, listeners))  # signals count by then
-    signums = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, *orphans)
+    signums = (*STOP_SIGNALS, *IGNORED_SIGNALS, signal.SIGUSR1, *orphans)
     run_with_signals(worker.loop, on_signal, *signums, stacks=True)
     if context.access_log:
         context.access_log.close()
@@ -3249,6 +3262,8 @@ def parse_options(arguments: Optional[Sequence[str]], app: Any) -> Any:
     options = make_parser().parse_args(arguments)
     limits = Limits()
     vars(limits).update(vars(options))  # of which many have the names of limits
+    # A head may have the longest request-line and the longest field line.
+    limits.head_bytes = max(Limits.head_bytes, limits.request_line_bytes + 2 * limits.field_line_bytes)
     options.limits = limits
     if options.no_fork:
         options.workers = 0
@@ -3304,6 +3319,8 @@ def source_files() -> Set[Tuple[str, int]]:
             continue
         for folder, folders, files in os.walk(top):
             folders[:] = [name for name in folders if name[0] != "." and name not in foreign]
+            if "pyvenv.cfg" in files:  # a virtual environment
+                folders[:], files = [], []
             for path in (os.path.join(folder, name) for name in files if name.endswith(".py")):
                 try:
                     found.add((path, os.stat(path).st_ctime_ns))  # st_mtime may be anything
@@ -3328,6 +3345,7 @@ def load_application(options: Any) -> Any:
             app = find_application(options.app)
         except SystemExit as error:
             raise ConfigError(f"{options.app} ends the program: SystemExit({error.code!r})") from None
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # the application may have given it its default
     # What they patch waits in their own loops: gunicorn has workers for them.
     gevent, eventlet = sys.modules.get("gevent.monkey"), sys.modules.get("eventlet.patcher")
     if getattr(gevent, "saved", None) or getattr(eventlet, "already_patched", None):

@@ -77,7 +77,7 @@ def is_connected(descriptor: int) -> bool:
     try:
         with socket.socket(fileno=os.dup(descriptor)) as sock:
             sock.getpeername()
-        return True
+            return sock.family != socket.AF_UNIX  # as the server's own pairs are
     except OSError:
         return False
 

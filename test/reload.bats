@@ -167,11 +167,10 @@ mends() {
     eventually answers two
 }
 
-@test "logs once that --reload does nothing with --no-fork, and goes on" {
-    start_server --reload --no-fork app:app
-    file_is app.py 'app = says("two")'
-    eventually said 1 'not with --no-fork'
-    answers one
+@test "refuses --reload with --no-fork" {
+    run "$PYTHON" "$PROGRAM" --bind 127.0.0.1:0 --reload --no-fork
+    [ "$status" -eq 2 ]
+    grep -q -e '^webserver.py: --timeout, --reload: not with --no-fork$' <<<"$output"
 }
 
 @test "prints nothing with --check-config where all is well, and leaves nothing" {
