@@ -673,7 +673,7 @@ class Request:
 def is_authority(text: str) -> bool:
     """Return whether `text` is a host and perhaps a port (RFC 3986 3.2)."""
     match = HOST.fullmatch(text)
-    return bool(match and (not match[1] or ":" in match[1] and normalize_ip(match[1])))
+    return bool(match and (not match[1] or (":" in match[1] and normalize_ip(match[1]))))
 
 
 @functools.lru_cache(maxsize=64)
@@ -1158,16 +1158,15 @@ class Response:
             self.left -= len(data)
         return head + data if head else data
 
-    def last_bytes(self) -> bytes:
-        """Return what follows the last block. Raises EOFError where the body is too short."""
+    def finish(self) -> None:
+        """Send or keep what follows the last block. Raises EOFError where the body is too short."""
         data = self.frame_block(b"", 0)
-        if self.left:
-            self.send_or_keep(data)  # the head, for the client to see what is missing
-            raise EOFError(f"{self.left} bytes of the Content-Length are missing")
-        if self.chunked:
+        if self.chunked and not self.left:
             data += b"0\r\n\r\n"
             self.framing_bytes += 5
-        return data
+        self.send_or_keep(data)  # before the iterable's close(), which may take its time
+        if self.left:
+            raise EOFError(f"{self.left} bytes of the Content-Length are missing")
 
 
 # ---- log: stderr, and the access log ----------------------------------------------------------
@@ -1341,7 +1340,9 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
             blocks = connection.call(connection, run, context.app, environ, response.start)
         else:
             blocks = yield IN_APP, functools.partial(run, context.app, environ, response.start)
-        data = response.single_block(blocks) or (yield from send_blocks(response, blocks, run))
+        data = response.single_block(blocks)
+        if not data:
+            yield from send_blocks(response, blocks, run)
     except context.reraise:
         raise
     except BaseException as error:  # SystemExit and MemoryError too: the next request is not to blame
@@ -1370,9 +1371,9 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
     return not response.close
 
 
-def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
-    """Send what the application returned, each block before the next one is asked for; return the last
-    bytes, which can be sent without the application."""
+def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[None]:
+    """Send what the application returned, each block before the next one is asked for. At the end some of it
+    may be kept, which can be sent without the application."""
     connection, limits, end = response.connection, response.connection.limits, object()
     iterable = hasattr(blocks, "__iter__") or hasattr(blocks, "__getitem__")
     if isinstance(blocks, (str, bytes)) or not iterable:
@@ -1384,7 +1385,8 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
         size = min(size, response.left or 0)
         yield from connection.send_file(file, offset, size)
         response.left = (response.left or 0) - size
-        return response.last_bytes()
+        response.finish()
+        return
     blocks = yield from call(connection, run, iter, blocks)
     connection.turn_ends = time.monotonic() + limits.time_slice_s
     while True:
@@ -1395,16 +1397,16 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[bytes]:
         if not isinstance(block, bytes):
             raise TypeError(f"the application yielded {type(block).__name__}, not bytes (PEP 3333)")
         data = response.frame_block(block) if block else b""
-        if response.left == 0 and len(data) <= limits.memory_bytes:
-            response.send_or_keep(data)  # probably the last: the application need not wait for the client
-        elif data:
-            yield from connection.send(data)
         if not block:  # nothing is sent that would show whether the client is there
             connection.attempt(connection.sock.recv, 1, socket.MSG_PEEK | DONTWAIT)
+        elif response.left == 0 and len(data) <= limits.memory_bytes:
+            response.send_or_keep(data)  # probably the last: the application need not wait for the client
+        else:
+            yield from connection.send(data)
         if response.overflowed or (response.headers_sent and response.bodiless):
             break
         yield from connection.yield_turn()
-    return response.last_bytes()
+    response.finish()
 
 
 def send_spool(response: Response) -> Steps[None]:
