@@ -46,7 +46,7 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
-    from typing import Any, BinaryIO, Callable, Dict, Generator, Iterable, Iterator, List, NoReturn
+    from typing import Any, Callable, Dict, Generator, Iterable, Iterator, List, NoReturn
     from typing import Optional, Sequence, Set, Tuple, Type, TypeVar, Union
 
     T = TypeVar("T")
@@ -110,10 +110,13 @@ class Limits:
 
 # ---- errors: what ends an exchange, a connection or the program -------------------------------
 
-REASONS = {400: "Bad Request", 404: "Not Found", 408: "Request Timeout", 413: "Content Too Large"}
-REASONS.update({414: "URI Too Long", 417: "Expectation Failed", 431: "Request Header Fields Too Large"})
-REASONS.update({500: "Internal Server Error", 501: "Not Implemented", 505: "HTTP Version Not Supported"})
-LIMIT_CLAUSES = {400: "9112 7.1.1", 408: "9110 15.5.9", 413: "9110 15.5.14", 414: "9110 15.5.15", 431: "6585 5"}
+REASONS = {
+    400: "Bad Request", 404: "Not Found", 408: "Request Timeout", 413: "Content Too Large",
+    414: "URI Too Long", 417: "Expectation Failed", 431: "Request Header Fields Too Large",
+    500: "Internal Server Error", 501: "Not Implemented", 505: "HTTP Version Not Supported",
+}  # fmt: skip
+LIMIT_CLAUSES = {400: "9112 7.1.1", 408: "9110 15.5.9", 413: "9110 15.5.14", 414: "9110 15.5.15"}
+LIMIT_CLAUSES[431] = "6585 5"
 
 
 class HTTPError(Exception):
@@ -226,10 +229,11 @@ LINGER_OFF, LINGER_RESET = struct.pack("ii", 0, 0), struct.pack("ii", 1, 0)  # s
 
 
 def grace_left(limits: Limits, state: int, timeout: float) -> float:
-    """Return the seconds until a connection that waits in `state`, with `timeout` seconds left, may be evicted:
-    when it has been idle, or behind what its state allows, for the grace."""
-    allowed_s = {KEEP_ALIVE: limits.keep_alive_s, READ_BODY: limits.stall_timeout_s, WRITE: limits.send_timeout_s}
+    """Return the seconds until a connection may be evicted that has `timeout` seconds left in `state`."""
+    # Idle or behind for so long: what it sends next may be on its way.
     grace_s = limits.recv_timeout_s if state == KEEP_ALIVE else limits.eviction_grace_s
+    allowed_s = {KEEP_ALIVE: limits.keep_alive_s, READ_BODY: limits.stall_timeout_s}
+    allowed_s[WRITE] = limits.send_timeout_s
     return timeout - allowed_s.get(state, limits.header_timeout_s) + grace_s
 
 
@@ -275,10 +279,9 @@ class Connection:
             raise ClientDisconnected from error
 
     def retry(self, state: int, deadline: float, call: Callable[..., Any], *arguments: Any) -> Steps[Any]:
-        """Return what a call on the socket returns as soon as it does not block. It is tried once more after the
-        deadline, so that bytes which are there are not lost. Raises TimeoutError, ClientDisconnected."""
+        """Return what a call on the socket returns in the end. Raises TimeoutError, ClientDisconnected."""
         ready = True
-        while True:
+        while True:  # once more after the deadline too, so that bytes which are there are not lost
             result = self.attempt(call, *arguments)
             if result is not None:
                 return result
@@ -304,8 +307,7 @@ class Connection:
             yield from self.transfer(len(rest), lambda done: self.attempt(self.sock.send, rest[done:]))
 
     def send_file(self, file: int, offset: int, count: int) -> Steps[None]:
-        """Send `count` bytes of a regular file from `offset`, by the kernel where it can. Raises
-        ClientDisconnected, EOFError, OSError where the file cannot be read."""
+        """Send `count` bytes of a regular file. Raises ClientDisconnected, EOFError, OSError of the file."""
         by_kernel = not self.context.tls  # the kernel has no key
 
         def send_part(done: int) -> Any:
@@ -325,9 +327,8 @@ class Connection:
         return self.transfer(count, send_part)
 
     def transfer(self, count: int, send: Callable[[int], Optional[int]]) -> Steps[None]:
-        """Send `count` bytes at the client's pace. `send` is given how many are sent, and returns how many
-        more it sent, None where it would block. Raises ClientDisconnected, also for a client that reads too
-        slowly."""
+        """Send `count` bytes at the client's pace. `send` takes how many are sent, and returns how many more
+        it sent, None where it would block. Raises ClientDisconnected, also for a client that is too slow."""
         stall_s, done = self.limits.send_timeout_s, 0
         deadline = self.extend_deadline(stall_s)
         while done < count:
@@ -343,8 +344,7 @@ class Connection:
                 raise ClientDisconnected
 
     def extend_deadline(self, stall_s: float, deadline: float = NEVER, moved: int = 0) -> float:
-        """Return the deadline of a transfer: each byte extends it by what the slowest rate takes for it, but
-        never to more than one stall from now."""
+        """Return the deadline of a transfer: each byte extends it, but to no more than a stall from now."""
         return min(time.monotonic() + stall_s, deadline + moved / self.limits.rate_bytes_per_s)
 
     def yield_turn(self) -> Steps[None]:
@@ -354,26 +354,26 @@ class Connection:
             self.turn_ends = time.monotonic() + self.limits.time_slice_s
 
     def is_last_response(self) -> bool:
-        """Return whether the server wants to close after this response. Requests that are in the socket already
-        are answered, for two seconds: closing with unread bytes would reset the connection, and lose them."""
+        """Return whether the server closes the connection after this response."""
         if not self.context.is_closing():
             return False
+        # Requests that are in the socket already are answered, for two seconds: closing with unread bytes
+        # would reset the connection, and lose them.
         self.buffer = self.buffer or self.attempt(self.sock.recv, Limits.block_bytes, DONTWAIT) or b""
         now = time.monotonic()
         self.drain_deadline = min(self.drain_deadline, now + self.limits.linger_s)
         return not self.buffer or now > self.drain_deadline
 
     def set_reset(self, on: bool) -> None:
-        """Have close(), or the end of this process, reset the connection: a client must not take a response
-        that is cut short for a whole one."""
+        """Have close() reset the connection: a response that is cut short must not pass for a whole one."""
         try:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET if on else LINGER_OFF)
         except OSError:  # the client has reset it
             pass
 
     def lingering_close(self) -> Steps[None]:
-        """Shut the sending side down, then discard what arrives for a while: closing with unread bytes resets
-        the connection, and the reset can overtake the response (RFC 9112 9.6)."""
+        """Shut the sending side down, then discard what arrives for a while: closing with unread bytes would
+        reset the connection, and the reset can overtake the response (RFC 9112 9.6)."""
         deadline, discarded = time.monotonic() + self.limits.linger_s, 0
         try:
             self.sock.shutdown(socket.SHUT_WR)
@@ -386,8 +386,7 @@ class Connection:
             return
 
     def start_tls(self, tls: Any) -> Steps[None]:
-        """Put TLS between the socket and the conversation. Raises ClientDisconnected, HTTPError for plain
-        HTTP on this port."""
+        """Put TLS below the conversation. Raises ClientDisconnected, TimeoutError, HTTPError."""
         deadline = time.monotonic() + self.limits.header_timeout_s
         self.sock.setblocking(False)
         # Before anything waits for the socket: where the client has reset it, ssl closes the descriptor.
@@ -432,7 +431,7 @@ def tls_socket_class() -> Any:
             return True
 
         def recv(self, count: int = 0, flags: int = 0) -> bytes:
-            """Receive. A peek looks at the bytes below TLS: whether the client is there, and how it begins."""
+            """Receive. A peek sees the bytes below TLS: whether the client is there, and how it begins."""
             if flags & socket.MSG_PEEK:
                 return socket.socket.recv(self, count, flags)
             return bytes(self.translate(super().recv, count))
@@ -442,7 +441,7 @@ def tls_socket_class() -> Any:
             return int(self.translate(super().send, data[: self.RECORD_BYTES])) if data else 0
 
         def shutdown(self, how: int) -> None:
-            """Send close_notify, which says that this was all (RFC 8446 6.1), and do not wait for the client's."""
+            """Send close_notify, which says that this was all (RFC 8446 6.1); wait for no answer."""
             try:
                 self.unwrap()
             except (OSError, ValueError):
@@ -453,8 +452,7 @@ def tls_socket_class() -> Any:
 
 
 def tls_context(certfile: str, keyfile: Optional[str], ca_certs: Optional[str]) -> Any:
-    """Return an ssl.SSLContext for TLS 1.2 and newer, which asks clients for a certificate that one of
-    `ca_certs` has signed, where that is given. Raises ConfigError."""
+    """Return an ssl.SSLContext, for client certificates too where `ca_certs` is given. Raises ConfigError."""
     import ssl
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -483,8 +481,7 @@ FORWARDED_NODE = re.compile(r"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{1,5})
 
 @functools.lru_cache(maxsize=Limits.cached_lines)
 def normalize_ip(address: str) -> str:
-    """Return an IP address in its one canonical spelling, an IPv4 address in IPv6 as such (RFC 4291 2.5.5.2), ""
-    for what is no address."""
+    """Return the one canonical spelling of an IP address, of IPv4 in IPv6 too (RFC 4291 2.5.5.2), or ""."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         text = socket.inet_ntop(family, socket.inet_pton(family, address))
@@ -498,8 +495,7 @@ class TrustedProxies:
 
     def __init__(self, text: str) -> None:
         """Raises ValueError for what is none of these."""
-        names = [name.strip() for name in text.split(",") if name.strip()]
-        self.names = {normalize_ip(name) or name for name in names}
+        self.names = {normalize_ip(name) or name for name in re.findall(r"[^\s,]+", text)}
         self.networks: List[Any] = []
         self.includes = functools.lru_cache(maxsize=Limits.cached_lines)(self.look_up)
         for name in self.names - {"unix", "*"}:
@@ -522,7 +518,7 @@ class TrustedProxies:
 
 # ---- request: from bytes to a head that has one reading ---------------------------------------
 
-SINGLETON_FIELDS = ("HTTP_HOST", "CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_TRANSFER_ENCODING", "HTTP_AUTHORIZATION")
+SINGLETON_FIELDS = "HTTP_HOST CONTENT_LENGTH CONTENT_TYPE HTTP_TRANSFER_ENCODING HTTP_AUTHORIZATION".split()
 
 
 class Request:
@@ -562,15 +558,14 @@ class Request:
         self.apply_forwarded(connection)
 
     def add_fields(self, lines: List[str]) -> None:
-        """Add the field lines to the environ, repeated ones joined in order (RFC 9110 5.3). Raises HTTPError, and
-        ValueError for what is not a field line."""
+        """Add fields to the environ, repeated ones joined (RFC 9110 5.3). Raises ValueError, HTTPError."""
         environ, most = self.environ, Limits.cached_line_bytes
         for line in lines:
             key, value = cached_field(line) if len(line) <= most else parse_field(line)
             if key in environ:
                 if key in SINGLETON_FIELDS:
-                    name = line.partition(":")[0]
-                    raise HTTPError(400, "this field occurs once in a request (RFC 9110 5.3)", name)
+                    rule = "this field occurs once in a request (RFC 9110 5.3)"
+                    raise HTTPError(400, rule, line.partition(":")[0])
                 value = environ[key] + ("; " if key == "HTTP_COOKIE" else ", ") + value
             environ[key] = value
         environ.pop("", None)
@@ -610,7 +605,7 @@ class Request:
         environ["QUERY_STRING"] = query
 
     def parse_framing(self, limits: Limits) -> None:
-        """Find how the message body ends (RFC 9112 6.3), and whether the connection goes on after it (9.3)."""
+        """Find how the message body ends (RFC 9112 6.3), and if the connection goes on after it (9.3)."""
         environ = self.environ
         self.chunked = "HTTP_TRANSFER_ENCODING" in environ
         self.length = 0
@@ -632,17 +627,16 @@ class Request:
                 raise limit_error(413, "the body", limits.body_bytes)
             self.length = int(digits)
         self.has_body = self.chunked or self.length > 0
-        expect = list_members(environ["HTTP_EXPECT"]) if "HTTP_EXPECT" in environ and self.minor else set()
-        if not expect <= {"", "100-continue"}:
-            raise HTTPError(417, "the only expectation is 100-continue (RFC 9110 10.1.1)", environ["HTTP_EXPECT"])
-        self.expects_continue = "100-continue" in expect
+        expect = environ.get("HTTP_EXPECT", "") if self.minor else ""
+        if expect and not list_members(expect) <= {"", "100-continue"}:
+            raise HTTPError(417, "the only expectation is 100-continue (RFC 9110 10.1.1)", expect)
+        self.expects_continue = bool(expect)
         options = list_members(environ["HTTP_CONNECTION"]) if "HTTP_CONNECTION" in environ else ()
         self.persistent = "close" not in options and (self.minor > 0 or "keep-alive" in options)
 
     def apply_forwarded(self, connection: Connection) -> None:
-        """Take client and scheme from what trusted proxies say: the right-most address that is not trusted
-        is the client, for anyone can have made up what stands to its left. X-Forwarded-Host is left to the
-        application: a proxy that does not overwrite it passes on what the client chose."""
+        """Take client and scheme from what trusted proxies say, and drop what others say. X-Forwarded-Host is
+        left to the application: a proxy that does not overwrite it passes on what the client chose."""
         environ, trusted, hops = self.environ, connection.context.trusted, 0
         forwarded = [key for key in FORWARDED if key in environ]
         if not forwarded:
@@ -652,8 +646,10 @@ class Request:
                 del environ[key]
             if connection.context.board.first(FORWARDED_DROPPED):
                 name = forwarded[0][len("HTTP_") :].replace("_", "-").title()
-                log("notice", f"{name} of {connection.client()} is dropped: --forwarded-allow-ips would trust it")
+                client = connection.client()
+                log("notice", f"{name} of {client} is dropped: --forwarded-allow-ips would trust it")
             return
+        # The right-most address that is not trusted is the client: what stands to its left can be made up.
         for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")):
             match = FORWARDED_NODE.fullmatch(hop.strip(" \t"))
             address = match and normalize_ip(match[1] or match[2] or match[4])
@@ -683,14 +679,13 @@ def list_members(value: str) -> Set[str]:
 
 
 def parse_field(line: str) -> Tuple[str, str]:
-    """Return the environ's key for a field line, and its value. The key is "" for a field that must not reach
-    the environ: a name with an underscore would pass for another one, and Proxy for a setting (httpoxy).
-    Raises ValueError for what is not a field line."""
+    """Return the environ's key for a field line, "" to leave it out, and the value. Raises ValueError."""
     match = FIELD_LINE.fullmatch(line)
     if not match:
         raise ValueError
     name, value = match.groups()
     key = name.upper().replace("-", "_")
+    # A name with an underscore would pass for another one, and Proxy for a setting (httpoxy).
     if "_" in name or key == "PROXY":
         key = ""
     elif key not in ("CONTENT_LENGTH", "CONTENT_TYPE"):
@@ -751,8 +746,8 @@ def read_head(connection: Connection) -> Steps[bytes]:
 
 
 def gather_head(connection: Connection) -> Steps[bytes]:
-    """Return the next head, in however many pieces it comes, without blank lines before it; b"" when
-    nothing comes. What cannot become a head is refused at once. Raises HTTPError, ClientDisconnected."""
+    """Return the next head, in however many pieces it comes, without blank lines before it; b"" when nothing
+    comes. What cannot become a head is refused at once. Raises HTTPError, ClientDisconnected."""
     limits, searched, checked, blank = connection.limits, 0, 0, 0
     connection.request = connection.head = None
     data: bytearray = connection.buffer
@@ -885,7 +880,7 @@ class BodyReader:
                 return
         raise limit_error(431, "the trailer section", limits.fields, "field lines")
 
-    def take_line(self, pattern: re.Pattern[bytes], limit: int, status: int, rule: str) -> Steps[re.Match[bytes]]:
+    def take_line(self, pattern: re.Pattern[bytes], limit: int, status: int, rule: str) -> Steps[Any]:
         """Take a line of at most `limit` bytes from the buffer; return its match with `pattern`."""
         while True:
             end = self.buffer.find(b"\n", 0, limit) + 1
@@ -921,8 +916,8 @@ class FileWrapper:
         return iter(functools.partial(self.file.read, self.block_bytes), b"")
 
     def extent(self) -> Optional[Tuple[int, int, int]]:
-        """Return descriptor, offset and bytes left of a regular file, None for anything else: what a GzipFile
-        or a subclass reads is not what its descriptor gives."""
+        """Return descriptor, offset and bytes left of a regular file, None for anything else."""
+        # What a GzipFile or a subclass reads is not what its descriptor gives.
         own = getattr(self.file, "__dict__", ())
         if type(self) is not FileWrapper or type(self.file) not in PLAIN_FILES or "read" in own:
             return None
@@ -931,15 +926,14 @@ class FileWrapper:
             status, readable = os.fstat(file), self.file.readable()
         except (OSError, ValueError):
             return None
+        left = status.st_size - offset
         # A file without blocks on a disk, as in /sys, may claim any size.
-        regular = stat.S_ISREG(status.st_mode) and status.st_blocks
-        left = status.st_size - offset if regular and readable else 0
-        return (file, offset, left) if left > 0 else None
+        sendable = stat.S_ISREG(status.st_mode) and status.st_blocks and readable and left > 0
+        return (file, offset, left) if sendable else None
 
 
 class ServerContext:
-    """What all conversations of a process share: the application, the limits, the scoreboard, and the part of
-    the environ that is the same for all requests."""
+    """What all conversations of a process share."""
 
     app: Any = None
     tls: Any = None  # an ssl.SSLContext
@@ -1062,8 +1056,8 @@ class Response:
         self.request = request
 
     def start(self, status: str, headers: List[Tuple[str, str]], exc_info: Optional[ExcInfo] = None) -> Any:
-        """start_response of PEP 3333. Raises TypeError and ValueError for what HTTP cannot carry,
-        AssertionError when it is called twice, and `exc_info` when the head is on its way."""
+        """start_response of PEP 3333. Raises TypeError, ValueError, AssertionError, and `exc_info` when the
+        head is on its way."""
         if exc_info:
             try:
                 if self.headers_sent:
@@ -1099,8 +1093,7 @@ class Response:
             self.spool.write(data)
 
     def build_head(self, known: Optional[int]) -> bytes:
-        """Return the head, and decide how the body is framed (RFC 9112 6.3). `known` is the length of the body
-        where all of it is there. Raises AssertionError, ClientDisconnected."""
+        """Return the head, and decide how the body is framed (RFC 9112 6.3), whose length may be `known`."""
         head, request = self.head, self.request
         if not head:
             raise AssertionError("the application did not call start_response (PEP 3333)")
@@ -1173,8 +1166,7 @@ class Response:
 
 
 def log(kind: str, message: str) -> None:
-    """Write a line to stderr, in one write: time, pid, kind (error, warning, notice) and message. A stderr
-    that is closed or full stops nothing."""
+    """Write a line to stderr, where that is possible: time, pid, kind (error, warning, notice), message."""
     try:
         sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} [{os.getpid()}] {kind}: {message}\n")
         sys.stderr.flush()
@@ -1183,8 +1175,7 @@ def log(kind: str, message: str) -> None:
 
 
 def log_exception(head: Union[bytes, bytearray], error: BaseException) -> str:
-    """Log an exception with its traceback and the request-line that led to it; return the name that it has
-    in the log."""
+    """Log an exception and the request-line that led to it; return the name that it has in the log."""
     line, name = ascii(first_line(head).decode("latin-1"))[1:-1], os.urandom(4).hex()
     try:
         import traceback  # takes 10 ms, and a healthy application never needs it
@@ -1213,8 +1204,8 @@ def flush_streams() -> None:
 
 
 class AccessLog:
-    """A file with a line for each exchange. Each line is one write of at most 4096 bytes, which stays whole
-    also in a pipe that other processes write to (PIPE_BUF)."""
+    """A file with a line for each exchange, each of one write of at most 4096 bytes: it stays whole also in a
+    pipe that other processes write to (PIPE_BUF)."""
 
     COMBINED = b"%b - - [%b] %b %d %d %b %b %d\n", "%d/{month}/%Y:%H:%M:%S +0000"
     JSON = (
@@ -1249,15 +1240,14 @@ class AccessLog:
         line, referer, agent = quoted
         took_us = (time.monotonic() - connection.since) * 1e6 if request else 0
         try:
-            values = connection.client().encode(), self.read_clock(), line, status, size, referer, agent, took_us
-            os.write(self.file, self.template % values)
+            what = line, status, size, referer, agent, took_us
+            os.write(self.file, self.template % (connection.client().encode(), self.read_clock(), *what))
         except OSError as error:
             if connection.context.board.first(LOG_FAILED):
                 log("error", f"cannot write the access log: {error.strerror}")
 
     def quote(self, text: str, limit: int) -> bytes:
-        """Return `text` in quotes and escaped, so that it forges no line and controls no terminal, in at most
-        `limit` characters or so."""
+        """Return `text` quoted and escaped, so that it forges no line and controls no terminal, and cut."""
         if self.as_json:
             import json
 
@@ -1297,8 +1287,8 @@ def serve_connection(connection: Connection) -> Steps[None]:
 
 
 def serve_requests(connection: Connection) -> Steps[bool]:
-    """Read a request, call the application, send its response, and again. Return True when a response ends
-    the connection, False when the client does. Raises HTTPError, ClientDisconnected."""
+    """Answer requests; return True when a response ends the connection, False when the client does. Raises
+    HTTPError, ClientDisconnected."""
     cache, access_log = connection.request_cache, connection.context.access_log
     while True:
         head = connection.head = yield from read_head(connection)
@@ -1326,9 +1316,10 @@ def serve_requests(connection: Connection) -> Steps[bool]:
 
 
 def exchange(response: Response, environ: Environ) -> Steps[bool]:
-    """Call the application and send its response; return whether the connection persists. All calls of one
-    request run in a context of their own. Raises HTTPError, ClientDisconnected."""
+    """Call the application and send its response; return whether the connection persists. Raises HTTPError,
+    ClientDisconnected."""
     request, connection = response.request, response.connection
+    # All calls of one request run in a contextvars context of their own.
     context, run = connection.context, contextvars.copy_context().run
     blocks: Any = None
     connection.sent = 0
@@ -1377,7 +1368,8 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[None]:
     connection, limits, end = response.connection, response.connection.limits, object()
     iterable = hasattr(blocks, "__iter__") or hasattr(blocks, "__getitem__")
     if isinstance(blocks, (str, bytes)) or not iterable:
-        raise TypeError(f"the application returned {type(blocks).__name__}, not an iterable of bytes (PEP 3333)")
+        kind = type(blocks).__name__
+        raise TypeError(f"the application returned {kind}, not an iterable of bytes (PEP 3333)")
     extent = blocks.extent() if isinstance(blocks, FileWrapper) and not response.headers_sent else None
     if extent:
         file, offset, size = extent
