@@ -2282,19 +2282,18 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # Ignored by a Server and its children; HUP means something to the Supervisor, the others to other servers.
 IGNORED_SIGNALS = (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2, signal.SIGWINCH)
 SIGNAL_NAMES = {number.value: number.name for number in signal.Signals}
-_own_fork = False
+_own_forks: List[str] = []  # one while it is made
 _handled_signals: Set[int] = set()  # those that this process has a handler of ours for
 
 
 def fork(*kept: int) -> int:
     """Fork a process of the server's, with these of its descriptors: return 0 in it, else its pid. Raises
     OSError where the system refuses."""
-    global _own_fork
-    _own_fork = True
+    _own_forks.append("now")
     try:
         pid = os.fork()
     finally:
-        _own_fork = False
+        _own_forks.clear()
     if not pid:
         signal.set_wakeup_fd(-1)
         atexit._clear()  # a function runs in the process that has registered it
@@ -2305,9 +2304,9 @@ def fork(*kept: int) -> int:
 
 
 def after_fork_in_child() -> None:
-    """In a process that the application has forked, leave nothing of the server: no handler, and no descriptor,
+    """In a process that the application has forked leave nothing of the server: no handler, no descriptor,
     which would keep the port in use, and clients from seeing the end of their connections."""
-    if not _own_fork:
+    if not _own_forks:
         for descriptor in _own_descriptors:  # a copy of stdin each: objects may still close these numbers
             os.dup2(0, descriptor, inheritable=False)
         _own_descriptors.clear()
@@ -2385,7 +2384,7 @@ def end_process(main: Callable[[], int]) -> NoReturn:
 
 
 def send_signal(pid: int, signum: int) -> None:
-    """Send a signal to a child that may have ended: an application may reap processes that are not its own."""
+    """Send a signal to a child. It may have ended: an application may reap what is not its own."""
     try:
         os.kill(pid, signum)
     except ProcessLookupError:
@@ -2451,7 +2450,8 @@ class Backoff:
         young = not ready or lived_s < self.YOUNG_S
         self.delay_s = min(max(self.FIRST_S, 2 * self.delay_s), self.MOST_S) if young else 0.0
         if young:
-            log("warning", f"{what} ended {lived_s:.1f} s after its start; next start in {self.delay_s:.1f} s")
+            delay = f"next start in {self.delay_s:.1f} s"
+            log("warning", f"{what} ended {lived_s:.1f} s after its start; {delay}")
         return self.delay_s
 
 
@@ -2459,7 +2459,7 @@ class Backoff:
 
 # A worker's life
 #
-#     Server forks it --> it imports --> phase READY --> serves --> --max-requests: phase LEAVING, still serves
+#     Server forks it --> it imports --> READY --> serves --> --max-requests: LEAVING, and still serves
 #     Server sees LEAVING: forks another one, and when that is READY sets RETIRE     it retires
 #     Server drains: flags CLOSING and DRAINING, end of the lifeline                 it drains
 #     Server retires: flag CLOSING, end of the lifeline                              it retires
@@ -2474,14 +2474,14 @@ class Server:
 
     kind = "child"
 
-    def __init__(self, context: ServerContext, listeners: List[Listener], options: Any, channel: socket.socket) -> None:
+    def __init__(self, context: ServerContext, listeners: List[Listener], options: Any, channel: Any) -> None:
         self.context = context
         self.limits = context.limits
         self.board = context.board
         self.flags = context.flags
         self.listeners = listeners
         self.options = options
-        self.channel = channel  # to the Supervisor
+        self.channel: socket.socket = channel  # to the Supervisor
         self.pid = os.getpid()
         self.loop = Loop(self.on_wake)
         self.lifeline, self.lifeline_writer = open_pipe()
@@ -2621,7 +2621,8 @@ class Server:
 
     def read_slots(self, record: ChildRecord) -> List[Tuple[int, int, float, str]]:
         """Return state, load, since and text of a child's slots."""
-        return [self.board.read(at) for at in range(record.at, record.at + self.slot_bytes, Scoreboard.SLOT_BYTES)]
+        slots = range(record.at, record.at + self.slot_bytes, Scoreboard.SLOT_BYTES)
+        return [self.board.read(at) for at in slots]
 
     def log_exit(self, record: ChildRecord, status: int) -> None:
         """Log the end of a child that was killed or failed, and what it was serving."""
@@ -2642,8 +2643,8 @@ class Server:
         record = records.pop() if records else None
         if record and record.pid in self.children:
             slots, now = self.read_slots(record), time.monotonic()
-            load = slots[0][1]
-            log("notice", f"{self.kind} {record.pid}" + (f" has {load} connections" if load < NOT_ACCEPTING else ""))
+            load = f" has {slots[0][1]} connections" if slots[0][1] < NOT_ACCEPTING else ""
+            log("notice", f"{self.kind} {record.pid}{load}")
             for state, _, since, text in slots:
                 if state == IN_APP or (state and self.kind == "child"):
                     what = f"{STATE_NAMES[state]} for {now - since:.1f} s: {text}"
@@ -2663,7 +2664,8 @@ class Server:
                     self.kill(record)
                 else:
                     record.overdue = since
-                    log("error", f"{self.kind} {record.pid} is in the application for {now - since:.1f} s: {text}")
+                    what = f"is in the application for {now - since:.1f} s: {text}"
+                    log("error", f"{self.kind} {record.pid} {what}")
                     send_signal(record.pid, signal.SIGUSR1)
         self.loop.call_later("timeouts", again_s, self.check_timeouts)
 
@@ -2700,8 +2702,9 @@ class ForkServer(Server):
 
     def capacity_error(self) -> str:
         """Return why there is no capacity, "" when there is."""
-        most = self.limits.max_children
-        return "" if len(self.children) < most else f"all {most} children are busy: --max-children allows more"
+        if len(self.children) < self.limits.max_children:
+            return ""
+        return f"all {self.limits.max_children} children are busy: --max-children allows more"
 
     def start_connection(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
         """Fork a child for the connection. Raises OSError where the system refuses."""
@@ -2976,7 +2979,7 @@ class Supervisor:
                 return
         self.reload_requested = False
         if self.options.app is None and self.options.default_app is not hello:
-            log("notice", "HUP renews workers, certificates and logs; an application object cannot be imported anew")
+            log("notice", "HUP renews workers, certificates and logs; an object cannot be imported anew")
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         self.spawn()
 
@@ -2990,7 +2993,8 @@ class Supervisor:
             self.loop.running = False
             return
         if not server.ready and not server.killed:
-            log("error", f"the new Server {describe_exit(status)} before it was ready: the previous one goes on")
+            what = f"the new Server {describe_exit(status)} before it was ready"
+            log("error", f"{what}: the previous one goes on")
             notify("READY=1")
         elif not server.leaving and not server.killed:
             log("error", f"Server {server.pid} {describe_exit(status)}")
@@ -3041,7 +3045,8 @@ class Supervisor:
             if not server.ready:
                 send_signal(server.pid, signal.SIGTERM)
         self.loop.call_later("files", self.limits.drain_delay_s, self.remove_files)
-        self.loop.call_later("kill", self.limits.drain_delay_s + self.limits.graceful_timeout_s + 2, self.kill)
+        end_s = self.limits.drain_delay_s + self.limits.graceful_timeout_s
+        self.loop.call_later("kill", end_s + 2, self.kill)
         self.reap()
 
     def remove_files(self) -> None:
@@ -3131,7 +3136,8 @@ def run_alone(options: Any, listeners: List[Listener]) -> int:
     orphans = [signal.SIGCHLD] if os.getpid() == 1 else []
     gc.freeze()
     worker.acceptor.resume()
-    worker.loop.call_later("ready", 0.0, functools.partial(print_ready, options, listeners))  # signals count by then
+    ready = functools.partial(print_ready, options, listeners)
+    worker.loop.call_later("ready", 0.0, ready)  # when signals count
     signums = (*STOP_SIGNALS, *IGNORED_SIGNALS, signal.SIGUSR1, *orphans)
     run_with_signals(worker.loop, on_signal, *signums, stacks=True)
     if context.access_log:
