@@ -2149,9 +2149,11 @@ class ThreadPool:
         return bool(slot.calls)
 
     def on_pressure(self) -> None:
-        """Requests have waited for a moment: reset one connection that keeps a thread while its client reads
+        """Requests have waited for a moment: reset the connections that keep a thread while their clients read
         slower than --min-rate."""
-        self.worker.evict([task for task in self.worker.tasks() if task.slot])
+        for task in self.worker.tasks():
+            if task.slot:
+                self.worker.evict([task])
         self.start_waiting()
 
     def release(self, task: Task) -> None:
@@ -2352,8 +2354,8 @@ def run_with_signals(loop: Loop, handler: Any, *signums: int, stacks: bool = Fal
 
 
 def run_exit_functions(timeout_s: float) -> None:
-    """Run what was registered with atexit in this process, and flush its files; end the process where that
-    takes longer than `timeout_s`. It does not wait for threads: some never end."""
+    """Run what was registered with atexit in this process, flush the files that it has left open, and end it
+    where that takes longer than `timeout_s`. It does not wait for threads: some never end."""
     handle_signals(lambda *_: os._exit(0), signal.SIGALRM)
     signal.setitimer(signal.ITIMER_REAL, max(0.1, timeout_s))
     atexit._run_exitfuncs()
@@ -2533,7 +2535,10 @@ class Server:
         """Run `main` in a child."""
         self.context.server_pid = self.pid
         main(at)
-        run_exit_functions(self.limits.graceful_timeout_s)
+        if self.kind == "worker":
+            run_exit_functions(self.limits.graceful_timeout_s)
+        else:  # the files that are open are the Server's, and to look for them would copy its memory
+            atexit._run_exitfuncs()
         self.board.memory[at] = 0  # nothing is to be logged of it
         return 0
 
