@@ -15,8 +15,8 @@ contract of a conversation" below. The processes that run conversations:
 
     Supervisor     opens the listeners, forks a Server, and another one on HUP; knows no HTTP
       Server       forks and reaps children; a ForkServer accepts, a PreforkServer has workers accept
-        Child      runs one conversation, blocking                      (the default)
-        Worker     runs many on an event loop, calls in a ThreadPool    (--workers, --threads)
+        Worker     runs them on an event loop: one in a child of a ForkServer (the default), many in a
+                   child of a PreforkServer (--workers), which may call in a ThreadPool (--threads)
 
 With --no-fork and in make_server() a Worker serves alone. The words are those of RFC 9110, RFC 9112 and
 PEP 3333; a line of dashes begins each part of the file.
@@ -94,7 +94,7 @@ class Limits:
     drain_delay_s = 0.0  # before that, for load balancers to look away
     retry_delay_s = 0.1  # until the system is asked again for what it refused
     time_slice_s = 0.005  # for one connection, before others have their turn
-    recv_timeout_s = 0.02  # a child blocks in recv so long, then polls: one call for a busy client, not two
+    recv_timeout_s = 0.02  # an idle connection is not evicted before: its next request may be on its way
     eviction_grace_s = 0.25  # a connection is not closed before: its first bytes may be on their way
     accept_pause_s = 0.005  # a worker with more connections than another leaves new ones to it so long
     stuck_call_s = 0.02  # a worker in a call for so long takes no connection soon
@@ -104,7 +104,7 @@ class Limits:
     cached_line_bytes = 256  # the longest of them: clients must not fill the memory
     cached_requests = 512  # of 8 kB each, for each listener in a process
     cached_head_bytes = 2048  # the longest head of a cached request; browsers send 1000
-    cached_request_s = 60.0  # none is kept longer: a head has cookies and credentials
+    cached_request_s = 60.0  # all are forgotten at the next new head: they have cookies and credentials
     cached_response_heads = 1024
 
 
@@ -1344,11 +1344,11 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
         raise ClientDisconnected from error  # the client sees that this was not a whole response
     finally:
         response.finished = True
-        if type(blocks) is not list and hasattr(blocks, "close"):
-            try:
+        try:
+            if type(blocks) is not list and hasattr(blocks, "close"):
                 yield from call(connection, run, blocks.close)  # which may write, and take its time
-            except BaseException as error:
-                log_exception(request.line, error)
+        except BaseException as error:
+            log_exception(request.line, error)
         if connection.release:
             connection.release()
     del blocks  # `data` may be a copy, and the client slow
@@ -1570,7 +1570,8 @@ class Loop:
 # A Server and its children share one scoreboard. It has no locks: each byte has one writer.
 #
 #     byte 0  CLOSING            close each connection after its response    written by the Server
-#     byte 1  DRAINING           close idle connections too                  written by the Server
+#     byte 1  DRAINING           close idle connections too; 2: the          written by the Server
+#                                listeners are another Server's
 #     byte 2  FULL               as CLOSING, in children, while clients wait written by the ForkServer
 #     byte 3  FORWARDED_DROPPED  this was logged once                        written by anyone
 #     byte 4  LOG_FAILED         this was logged once                        written by anyone
@@ -2087,6 +2088,8 @@ class Worker:
         its way), and end with the last response."""
         self.context.closing = True
         self.publish_load()
+        if self.context.flags[DRAINING] == 2:
+            self.acceptor.retire()
         soon = time.monotonic() + Limits.eviction_grace_s
         for task in self.tasks():
             if task.state <= FIRST_BYTE:
@@ -2149,16 +2152,17 @@ class ThreadPool:
         return bool(slot.calls)
 
     def on_pressure(self) -> None:
-        """Requests have waited for a moment: reset one connection that keeps a thread while its client reads
-        slower than --min-rate."""
-        self.worker.evict([task for task in self.worker.tasks() if task.slot])
+        """Reset connections that keep a thread while requests wait, and that read slower than --min-rate."""
+        for task in self.worker.tasks():
+            if task.slot:
+                self.worker.evict([task])
         self.start_waiting()
 
     def release(self, task: Task) -> None:
         """Free the thread of a request whose calls are over."""
-        if task.slot:
-            self.idle.append(task.slot)
-            task.slot = None
+        slot, task.slot = task.slot, None
+        if slot and slot.memory is self.worker.board.memory:  # else another thread has taken its place
+            self.idle.append(slot)
             self.start_waiting()
 
     def run_thread(self, slot: Slot) -> None:
@@ -2298,7 +2302,10 @@ def fork(*kept: int) -> int:
         signal.set_wakeup_fd(-1)
         atexit._clear()  # a function runs in the process that has registered it
         for descriptor in _own_descriptors.difference(kept):
-            os.close(descriptor)  # the objects that have it are not used here any more
+            try:
+                os.close(descriptor)  # the objects that have it are not used here any more
+            except OSError:  # the application has closed it
+                pass
         _own_descriptors.intersection_update(kept)
     return pid
 
@@ -2307,8 +2314,10 @@ def after_fork_in_child() -> None:
     """In a process that the application has forked leave nothing of the server: no handler, no descriptor,
     which would keep the port in use, and clients from seeing the end of their connections."""
     if not _own_forks:
-        for descriptor in _own_descriptors:  # a copy of stdin each: objects may still close these numbers
-            os.dup2(0, descriptor, inheritable=False)
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in _own_descriptors:  # not free: objects may still close these numbers
+            os.dup2(null, descriptor, inheritable=False)
+        os.close(null)
         _own_descriptors.clear()
         if _handled_signals:
             signal.set_wakeup_fd(-1)
@@ -2346,17 +2355,24 @@ def run_with_signals(loop: Loop, handler: Any, *signums: int, stacks: bool = Fal
         faulthandler.unregister(signal.SIGUSR1)
         signal.set_wakeup_fd(-1)
         for signum, former in before.items():
-            signal.signal(signum, former)
+            signal.signal(signum, former or signal.SIG_DFL)  # None: it was not Python's
         _handled_signals.clear()
         loop.close()
 
 
 def run_exit_functions(timeout_s: float) -> None:
-    """Run what was registered with atexit in this process, and flush its files; end the process where that
-    takes longer than `timeout_s`. It does not wait for threads: some never end."""
+    """Run what was registered with atexit in this process, flush the files that it has left open, and end it
+    where that takes longer than `timeout_s`. It does not wait for threads: some never end."""
     handle_signals(lambda *_: os._exit(0), signal.SIGALRM)
     signal.setitimer(signal.ITIMER_REAL, max(0.1, timeout_s))
     atexit._run_exitfuncs()
+    flush_files()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def flush_files() -> None:
+    """Flush all open files: before a fork, so that no other process writes the same again, and before
+    os._exit, which does not."""
     gc.unfreeze()
     for file in gc.get_objects():
         if isinstance(file, (io.BufferedWriter, io.TextIOWrapper)):
@@ -2364,7 +2380,6 @@ def run_exit_functions(timeout_s: float) -> None:
                 file.flush()
             except (OSError, ValueError):  # it is closed, or its disk is full
                 pass
-    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def end_process(main: Callable[[], int]) -> NoReturn:
@@ -2408,8 +2423,10 @@ def has_children() -> bool:
     try:
         system.waitid(system.P_ALL, 0, system.WEXITED | system.WNOHANG | system.WNOWAIT)
         return True
-    except (ChildProcessError, AttributeError):
+    except ChildProcessError:
         return False
+    except AttributeError:
+        return True
 
 
 def describe_exit(status: int, killed: bool = False) -> str:
@@ -2500,6 +2517,7 @@ class Server:
         handle_signals(lambda signum, _: self.signals.add(signum), signal.SIGCHLD, signal.SIGUSR1)
         faulthandler.register(signal.SIGUSR1, file=2, chain=True)
         self.loop.watch(self.channel.fileno(), self.on_supervisor)
+        flush_files()
         gc.collect()
         gc.freeze()  # children share these pages as long as nothing is counted in them
         if self.limits.timeout_s and self.options.threads == 1:
@@ -2533,7 +2551,11 @@ class Server:
         """Run `main` in a child."""
         self.context.server_pid = self.pid
         main(at)
-        run_exit_functions(self.limits.graceful_timeout_s)
+        if self.kind == "worker":
+            run_exit_functions(self.limits.graceful_timeout_s)
+        elif atexit._ncallbacks():  # to look for open files would copy the Server's memory
+            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
+            atexit._run_exitfuncs()
         self.board.memory[at] = 0  # nothing is to be logged of it
         return 0
 
@@ -2580,7 +2602,7 @@ class Server:
             self.lifeline_writer = -1
         if not self.acceptor:
             for record in self.children.values():
-                if not record.ready:  # it has nothing to finish
+                if not self.board.memory[record.at + PHASE]:  # not ready: it has nothing to finish
                     self.kill(record)
             for listener in self.listeners:
                 listener.close()
@@ -2594,14 +2616,19 @@ class Server:
         """Accept what waits in the backlog and nothing more, finish requests, close idle connections, and end
         with the last response, at the latest after the graceful timeout."""
         if not self.flags[DRAINING]:
-            self.flags[DRAINING] = 1
+            self.flags[DRAINING] = 2 if self.ending else 1
             self.loop.call_later("abort", self.limits.graceful_timeout_s, self.abort)
             self.end()
 
     def abort(self) -> None:
-        """Drop what is held, kill all children, and end when they are reaped."""
-        self.drain()
+        """Drop what is held, kill all children, and end when they are reaped. The listeners may be another
+        Server's: they are not shut down."""
+        self.ending = True
         if self.acceptor:
+            self.acceptor.retire()
+            for _, sock, _ in self.acceptor.held:
+                _own_descriptors.discard(sock.fileno())
+                sock.close()
             self.acceptor.held.clear()
         for record in self.children.values():
             self.kill(record)
@@ -2688,7 +2715,7 @@ def backlog_length(sock: socket.socket) -> int:
 
 
 class ForkServer(Server):
-    """Accepts, and forks a Child for each connection."""
+    """Accepts, and forks a child for each connection."""
 
     def start(self) -> None:
         """Begin to serve."""
@@ -2917,6 +2944,7 @@ class Supervisor:
 
     def spawn(self) -> None:
         """Fork a Server: at the start, on HUP, or in place of a dead one."""
+        self.loop.timers.pop("spawn", None)
         ours, theirs = socket.socketpair()
         _own_descriptors.add(ours.fileno())
         try:
@@ -2947,7 +2975,7 @@ class Supervisor:
             self.loop.forget(server.channel.fileno())
         elif word == b"h":
             self.reload_requested = True
-        elif word == b"r" and not self.stopping:
+        elif word == b"r" and not (self.stopping or server.killed):
             server.ready = True
             if self.was_ready:
                 notify("READY=1")
@@ -3060,7 +3088,7 @@ class Supervisor:
         for server in servers or self.servers.values():
             if server.pid in self.servers:
                 send_signal(server.pid, signal.SIGKILL)
-        self.loop.running = bool(self.servers)
+        self.loop.running = bool(self.servers) or not self.stopping
 
 
 def run_server(options: Any, listeners: List[Listener], channel: socket.socket) -> int:
@@ -3068,9 +3096,9 @@ def run_server(options: Any, listeners: List[Listener], channel: socket.socket) 
     ConfigError, and whatever the import raises."""
     import fcntl
 
-    for signum in (signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM):
+    for signum in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(signum, signal.SIG_DFL)
-    handle_signals(ignore_signal, signal.SIGINT, *IGNORED_SIGNALS)
+    handle_signals(ignore_signal, signal.SIGINT, signal.SIGUSR1, *IGNORED_SIGNALS)
     faulthandler.register(signal.SIGUSR1, file=2)
     # An import that hangs reads no message: until it is done, the first one, or the Supervisor's death, ends
     # this process by SIGIO (its default on Linux).
@@ -3078,6 +3106,8 @@ def run_server(options: Any, listeners: List[Listener], channel: socket.socket) 
     fcntl.fcntl(channel, fcntl.F_SETOWN, os.getpid())
     flags = fcntl.fcntl(channel, fcntl.F_GETFL)
     fcntl.fcntl(channel, fcntl.F_SETFL, flags | os.O_ASYNC)
+    if receive_word(channel) is not None:  # it came before
+        return 1
     enter_folder(options)
     source = source_files() if options.reload else None  # as it is before the import
     context = make_context(options)
@@ -3472,6 +3502,7 @@ def serve(app: Union[str, Application], **options: Any) -> int:
             if one is not None and one is not False:
                 arguments.append(option if one is True else f"{option}={one}")
     open_standard_streams()
+    flush_files()
     wakeup_before = signal.set_wakeup_fd(-1)  # raises in a thread
     try:
         return start(parse_options(arguments, app))

@@ -180,7 +180,7 @@ STRICTER: Tuple[Tuple[str, str, Callable[[Message], bool]], ...] = (  # what is 
     ("a path escapes by two hexadecimal digits", "3986 2.1",
      lambda message: bool(re.search(rb"%(?![0-9A-Fa-f]{2})", message.path))),
     ("a Host is one by its grammar", "9112 3.2|9110 7.2",
-     lambda message: not (in_1_0(message) or message.values(b"host")) or not all(map(is_host, message.values(b"host")))),
+     lambda message: not (in_1_0(message) or message.values(b"host")) or not all(map(is_host, filter(None, message.values(b"host"))))),
     ("what decides stands once", "9110 5.3|9112 6|9110 8.6", repeats),
     ("a Content-Length is digits, and not too many", "9110 8.6|9110 15.5.14|9112 6", bad_length),
     ("there is one length", "9112 6",
@@ -276,6 +276,10 @@ def expected(message: Message) -> Dict[str, object]:
     absolute = re.match(rb"[A-Za-z]+://([^/?]*)", message.target)
     if absolute:
         seen["HTTP_HOST"] = absolute[1].decode()
+    if seen.get("HTTP_HOST") == "":
+        del seen["HTTP_HOST"]
+    if "CONTENT_LENGTH" in seen:
+        seen["CONTENT_LENGTH"] = str(int(str(seen["CONTENT_LENGTH"])))  # without leading zeros
     if message.values(b"transfer-encoding"):
         seen["CONTENT_LENGTH"] = str(len(message.body))
     seen["body"] = message.body
