@@ -513,7 +513,7 @@ def find_bats() -> str:
 
 def run_tests(bats: str, server: str, file: str, options: str, pattern: str, limit_s: float) -> "dict[str, bool]":
     """Return the names of the tests that ran, and whether they passed. A test that was skipped did not run."""
-    environ = {**os.environ, "WEBSERVER": server, "COMPILED": server + "c", "PYTHON": PYTHON, "SERVER_OPTIONS": options, "BATS_TEST_TIMEOUT": "30"}
+    environ = {**os.environ, "WEBSERVER": server, "COMPILED": server + "c", "PYTHON": PYTHON, "SERVER_OPTIONS": options, "BATS_TEST_TIMEOUT": "60"}
     with tempfile.TemporaryFile("w+", encoding="utf-8") as output:  # a process that stays keeps a pipe open
         command = [bats, "--tap", "--filter", pattern, os.path.join(HERE, file + ".bats")]
         process = subprocess.Popen(
@@ -586,7 +586,7 @@ def run(source: str, mutants: "dict[str, str]", groups: "dict", wrong: "dict[str
                 unbroken = pool.submit(run_tests, bats, path, file, options, every, 300.0)
                 for name, test in tests.items():
                     path = write(folder, name, mutants[name])
-                    one = pool.submit(run_tests, bats, path, file, options, exactly(test), 60.0)
+                    one = pool.submit(run_tests, bats, path, file, options, exactly(test), 90.0)
                     jobs[name] = file, test, unbroken, one
             for name, (file, test, unbroken, one) in jobs.items():
                 if not unbroken.result().get(test):
