@@ -495,7 +495,8 @@ class TrustedProxies:
 
     def __init__(self, text: str) -> None:
         """Raises ValueError for what is none of these."""
-        self.names = {normalize_ip(name) or name for name in re.findall(r"[^\s,]+", text)}
+        names = filter(None, map(str.strip, text.split(",")))
+        self.names = {normalize_ip(name) or name for name in names}
         self.networks: List[Any] = []
         self.includes = functools.lru_cache(maxsize=Limits.cached_lines)(self.look_up)
         for name in self.names - {"unix", "*"}:

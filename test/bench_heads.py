@@ -39,9 +39,10 @@ def time_heads(who: str, count: int = 4000) -> float:
         sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
         import webserver
 
-        limits = webserver.Limits()
-        base = webserver.Site(None, limits).environ
-        readers: List[Any] = [lambda head: webserver.Request(head, base.copy(), limits)] * count
+        context = webserver.ServerContext(webserver.Limits(), webserver.TrustedProxies(""))
+        listener = webserver.listen("127.0.0.1:0", 1)[0]
+        connection = webserver.Connection(listener.sock, ("127.0.0.1", 1), listener, context)
+        readers: List[Any] = [lambda head: webserver.Request(head, connection)] * count
     else:
         import h11
 
