@@ -381,7 +381,8 @@ MUTANTS = [
      "        atexit._clear()  # a function", "        pass  # a function"),
     ("exit-functions-of-workers", "what was registered in a worker does not run",
      "exit: runs in a worker what requests",
-     '        if self.kind == "worker":\n            run_exit_functions(self.limits.graceful_timeout_s)\n        elif', "        if"),
+     '        if self.kind == "worker":\n            run_exit_functions(self.limits.graceful_timeout_s)\n        elif',
+     '        if self.kind == "worker":\n            pass\n        elif'),
     ("exit-function-hangs", "an exit function that never returns keeps the server from ending",
      "exit: ends when its graceful timeout has passed",
      "    signal.setitimer(signal.ITIMER_REAL, max(0.1, timeout_s))\n", ""),
@@ -401,9 +402,6 @@ MUTANTS = [
     ("unflushed-files", "what waits in an application's files is lost",
      "exit: writes what waits in files",
      "                file.flush()\n            except", "                pass\n            except"),
-    ("flushed-twice", "what waits in a file when a process is forked is written by both",
-     "children: keeps what the application prints into a file, and repeats",
-     "        flush_files()\n        gc.collect()", "        gc.collect()"),
 
     # ---- logs ----
     ("traceback-forges-a-line", "a client writes a line of its own into a traceback",
