@@ -1094,7 +1094,7 @@ class Response:
             self.spool.write(data)
 
     def build_head(self, known: Optional[int]) -> bytes:
-        """Return the head, and decide how the body is framed (RFC 9112 6.3), whose length may be `known`."""
+        """Return the head, and decide the framing (RFC 9112 6.3). `known` is the length of a whole body."""
         head, request = self.head, self.request
         if not head:
             raise AssertionError("the application did not call start_response (PEP 3333)")
@@ -1438,7 +1438,7 @@ def call(connection: Connection, act: Callable[..., Any], *arguments: Any) -> St
     return (yield IN_APP, functools.partial(act, *arguments))
 
 
-# ---- loop: resumes what is ready, or whose time has come --------------------------------------
+# ---- loop: resumes what is ready, or due --------------------------------------------------------
 
 _own_descriptors: Set[int] = set()  # those of the server that this process has open
 
@@ -1808,7 +1808,7 @@ class Acceptor:
                 return
 
     def accept(self, listener: Listener) -> int:
-        """Accept a connection, and hold it. Return 0, also for one whose client has left, or an errno."""
+        """Accept a connection, and hold it. Return 0, also where the client has left, or an errno."""
         try:
             sock, peer = listener.sock.accept()
         except OSError as error:
@@ -1949,7 +1949,7 @@ class Worker:
         self.pool: Any = ThreadPool(self, threads) if threads > 1 else None
 
     def on_wake(self) -> None:
-        """Resume the conversations whose calls have returned."""
+        """Resume the conversations that have called and have an answer."""
         while self.pool and self.pool.done:
             self.pool.done.popleft()()
 
@@ -1971,7 +1971,7 @@ class Worker:
         task.resume(None)
 
     def close_connection(self, task: Task) -> None:
-        """Close a connection, whose conversation has ended or is abandoned."""
+        """Close a connection at the end of its conversation, or abandon it."""
         if task.closed:
             return
         task.closed = True
@@ -2120,7 +2120,7 @@ class ThreadPool:
         # A slot has a thread from its first use.
         self.idle = [Slot(worker.board, worker.at + n * Scoreboard.SLOT_BYTES) for n in range(count)]
         self.waiting: Any = collections.deque()  # tasks without a thread, and their calls
-        self.done: Any = collections.deque()  # resumes the tasks whose calls have returned
+        self.done: Any = collections.deque()  # resumes the tasks that have called
 
     def submit(self, task: Task, act: Callable[[], Any]) -> None:
         """Have the thread of the task's request call `act`, or the next one that is free."""
@@ -2160,7 +2160,7 @@ class ThreadPool:
         self.start_waiting()
 
     def release(self, task: Task) -> None:
-        """Free the thread of a request whose calls are over."""
+        """Free the thread of a request when its calls are over."""
         slot, task.slot = task.slot, None
         if slot and slot.memory is self.worker.board.memory:  # else another thread has taken its place
             self.idle.append(slot)
