@@ -206,9 +206,9 @@ def explain_bad_head(head: str) -> HTTPError:
 #
 # A conversation is a generator. It yields what it needs, and its runner resumes it when that is there:
 #
-#     (state, timeout)   wait for the socket, for connection.events(state). The runner sends True when it is
-#                        ready, False after `timeout` seconds or when the connection is evicted. It may send
-#                        True too early: every call is tried again.
+#     (state, timeout)   wait until the socket can be read, in WRITE until it can be written. The runner sends
+#                        True when it is ready, False after `timeout` seconds or when the connection is
+#                        evicted. It may send True too early: every call is tried again.
 #     (IN_APP, act)      call act() in a thread; send what it returned, throw what it raised
 #     (TURN, None)       resume after others have had their turn
 #
@@ -264,10 +264,6 @@ class Connection:
     def client(self) -> str:
         """Return the client's address for logs, as far as it is known."""
         return ((self.request and self.request.client) or self.peer)[0] or "unix"
-
-    def events(self, state: int) -> int:
-        """Return the poll events to wait for in `state`, which are TLS's own choice where it has made one."""
-        return getattr(self.sock, "wanted", 0) or (WRITABLE if state == WRITE else READABLE)
 
     def attempt(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Return what a call on the socket returns, None where it would block. Raises ClientDisconnected."""
@@ -943,7 +939,7 @@ class ServerContext:
     reraise: Any = ClientDisconnected  # exceptions out of a call that are not the application's failure
     closing = False  # this process closes each connection after its response
     full = False  # while others wait
-    server_pid = 0  # of the Server, in its children
+    server_pid = 0  # of the Server, in its children: a busy one sees the end of the lifeline late
     requests_left = NEVER  # until --max-requests
     on_max_requests: Callable[[], None]
 
@@ -1596,11 +1592,11 @@ class Scoreboard:
 
     SLOT_BYTES = 256
     RECORD = struct.Struct("=B3xId240p")
-    CALL = struct.Struct("d240p")  # the part of it that changes with each call
 
     def __init__(self, slots: int) -> None:
         self.memory = mmap.mmap(-1, (slots + 1) * self.SLOT_BYTES)
         self.loads = memoryview(self.memory).cast("I")
+        self.times = memoryview(self.memory).cast("d")
 
     def first(self, flag: int) -> bool:
         """Set a flag; return whether it was not set before."""
@@ -1618,7 +1614,9 @@ class Slot:
 
     def __init__(self, board: Scoreboard, at: int, idle_state: int = KEEP_ALIVE) -> None:
         self.memory: Any = board.memory
+        self.times = board.times
         self.at = at
+        self.text = b""  # the one that is shown
         self.idle_state = idle_state  # after a call
         self.calls: Any = None  # a queue, of what its thread in a ThreadPool is to call
 
@@ -1630,7 +1628,10 @@ class Slot:
             assert request
             text = b"%b %b" % (connection.client().encode(), request.line)
             connection.client_text = request, text
-        Scoreboard.CALL.pack_into(self.memory, self.at + 8, time.monotonic(), text)
+        if text is not self.text:
+            self.text = text
+            struct.pack_into("240p", self.memory, self.at + 16, text)
+        self.times[self.at // 8 + 1] = time.monotonic()
         self.memory[self.at] = IN_APP
         try:
             return act(*arguments)
@@ -1828,7 +1829,7 @@ class Acceptor:
                 if not error:
                     self.owner.start_connection(*held)
             except OSError as failure:
-                error = f"fork: {failure.strerror}: see ulimit -u, and the limits of the system"
+                error = str(failure.strerror)
             if error:
                 self.held.insert(0, held)
                 self.on_full(error)
@@ -1906,7 +1907,10 @@ class Task(Handle):
             if self.state < IN_APP:
                 if self.state <= FIRST_BYTE and worker.acceptor.draining:
                     what = min(what, Limits.eviction_grace_s)
-                worker.loop.wait(self, self.connection.events(self.state), time.monotonic() + what)
+                events = WRITABLE if self.state == WRITE else READABLE
+                if worker.context.tls:  # which has its own choice
+                    events = getattr(self.connection.sock, "wanted", 0) or events
+                worker.loop.wait(self, events, time.monotonic() + what)
                 if worker.watches_lifeline:
                     worker.watch_lifeline(self)
             else:
@@ -2017,8 +2021,9 @@ class Worker:
 
     def capacity_error(self) -> str:
         """Return why there is no capacity, "" when there is."""
-        error = f"all {self.most} connections are in use: ulimit -n allows more"
-        return "" if self.load < self.most else error
+        if self.load < self.most:
+            return ""
+        return f"all {self.most} connections are in use: ulimit -n allows more"
 
     def set_full(self, full: bool) -> bool:
         """Have connections close after their responses while others wait, and evict one now; return whether
@@ -2042,7 +2047,7 @@ class Worker:
         """In a child, watch the lifeline from when the connection may be evicted: until then a byte in it,
         which asks one child to go, is for another one."""
         now = time.monotonic()
-        struct.pack_into("d", self.board.memory, self.at + 8, now)
+        self.board.times[self.at // 8 + 1] = now
         self.board.memory[self.at] = task.state
         self.loop.forget(self.lifeline)
         grace_s = grace_left(self.limits, task.state, task.deadline - now)
@@ -2287,18 +2292,21 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # Ignored by a Server and its children; HUP means something to the Supervisor, the others to other servers.
 IGNORED_SIGNALS = (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2, signal.SIGWINCH)
 SIGNAL_NAMES = {number.value: number.name for number in signal.Signals}
-_own_forks: List[str] = []  # one while it is made
+_forking: Set[bool] = set()  # {True} while this process makes a fork of its own
 _handled_signals: Set[int] = set()  # those that this process has a handler of ours for
 
 
 def fork(*kept: int) -> int:
     """Fork a process of the server's, with these of its descriptors: return 0 in it, else its pid. Raises
     OSError where the system refuses."""
-    _own_forks.append("now")
+    _forking.add(True)
     try:
         pid = os.fork()
+    except OSError as error:
+        what = f"fork: {error.strerror}: see ulimit -u, and the limits of the system"
+        raise OSError(error.errno, what) from None
     finally:
-        _own_forks.clear()
+        _forking.clear()
     if not pid:
         signal.set_wakeup_fd(-1)
         atexit._clear()  # a function runs in the process that has registered it
@@ -2314,7 +2322,7 @@ def fork(*kept: int) -> int:
 def after_fork_in_child() -> None:
     """In a process that the application has forked leave nothing of the server: no handler, no descriptor,
     which would keep the port in use, and clients from seeing the end of their connections."""
-    if not _own_forks:
+    if not _forking:
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in _own_descriptors:  # not free: objects may still close these numbers
             os.dup2(null, descriptor, inheritable=False)
@@ -2342,15 +2350,15 @@ def handle_signals(handler: Callable[[int, Optional[FrameType]], None], *signums
     _handled_signals.update(signums)
 
 
-def run_with_signals(loop: Loop, handler: Any, *signums: int, stacks: bool = False) -> None:
-    """Run a loop with a handler for these signals, which also wake it; then have the former handlers again.
-    `stacks`: show them on USR1."""
+def run_with_signals(loop: Loop, begin: Callable[[], None], handler: Any, *signums: int) -> None:
+    """Call `begin` and run a loop with a handler for these signals, which also wake it; then have the former
+    handlers again. On USR1 the process also writes its stacks."""
     before = {signum: signal.getsignal(signum) for signum in signums}
     signal.set_wakeup_fd(loop.waker, warn_on_full_buffer=False)
     handle_signals(handler, *signums)
-    if stacks:
-        faulthandler.register(signal.SIGUSR1, file=2, chain=True)
+    faulthandler.register(signal.SIGUSR1, file=2, chain=True)
     try:
+        begin()
         loop.run()
     finally:
         faulthandler.unregister(signal.SIGUSR1)
@@ -2407,27 +2415,20 @@ def send_signal(pid: int, signum: int) -> None:
         pass
 
 
-def reap(wanted: int = -1) -> Iterator[Tuple[int, int]]:
-    """Yield pid and status of children that have ended: one signal may stand for several of them."""
-    try:
-        pid, status = os.waitpid(wanted, os.WNOHANG)
-        while pid:
-            yield pid, status
+def reap(children: Dict[int, ChildRecord], wanted: int = -1) -> Iterator[Tuple[ChildRecord, int]]:
+    """Take the children that have ended out of `children`, and yield each with its status. One signal may
+    stand for several; others than these are reaped too, unless one pid is `wanted`."""
+    while True:
+        try:
             pid, status = os.waitpid(wanted, os.WNOHANG)
-    except ChildProcessError:
-        return
-
-
-def has_children() -> bool:
-    """Return whether this process has any child left."""
-    system: Any = os  # without waitid on macOS
-    try:
-        system.waitid(system.P_ALL, 0, system.WEXITED | system.WNOHANG | system.WNOWAIT)
-        return True
-    except ChildProcessError:
-        return False
-    except AttributeError:
-        return True
+            ended = [pid]
+        except ChildProcessError:  # there is none: the application has reaped them
+            pid, status, ended = 0, 0, list(children) if wanted < 0 else [wanted]
+        for one in ended:
+            if one in children:
+                yield children.pop(one), status
+        if not pid:
+            return
 
 
 def describe_exit(status: int, killed: bool = False) -> str:
@@ -2514,9 +2515,6 @@ class Server:
 
     def run(self) -> int:
         """Serve until told to end and the last child has ended; return the exit status."""
-        signal.set_wakeup_fd(self.loop.waker, warn_on_full_buffer=False)
-        handle_signals(lambda signum, _: self.signals.add(signum), signal.SIGCHLD, signal.SIGUSR1)
-        faulthandler.register(signal.SIGUSR1, file=2, chain=True)
         self.loop.watch(self.channel.fileno(), self.on_supervisor)
         flush_files()
         gc.collect()
@@ -2525,8 +2523,8 @@ class Server:
             self.check_timeouts()
         if self.options.reload:
             self.check_source()
-        self.start()
-        self.loop.run()
+        signums = signal.SIGCHLD, signal.SIGUSR1
+        run_with_signals(self.loop, self.start, lambda signum, _: self.signals.add(signum), *signums)
         return self.status
 
     def start(self) -> None:
@@ -2567,15 +2565,10 @@ class Server:
         signals, self.signals = self.signals, set()
         if signal.SIGUSR1 in signals:
             self.dump_status(list(self.children.values()))
-        ended = list(reap())
-        if not has_children():  # the application may have reaped some
-            ended += [(pid, 0) for pid in {*self.children}.difference(pid for pid, _ in ended)]
-        for pid, status in ended:
-            record = self.children.pop(pid, None)
-            if record:
-                self.slots.append(record.at)
-                self.log_exit(record, status)
-                self.on_child_exit(record, status)
+        for record, status in reap(self.children):
+            self.slots.append(record.at)
+            self.log_exit(record, status)
+            self.on_child_exit(record, status)
         self.end_if_done()
 
     def on_supervisor(self) -> None:
@@ -2720,9 +2713,24 @@ class ForkServer(Server):
 
     def start(self) -> None:
         """Begin to serve."""
+        self.warm_up()
         self.acceptor = Acceptor(self.loop, self.listeners, self)
         self.acceptor.resume()
         send_word(self.channel, b"r")
+
+    def warm_up(self) -> None:
+        """Serve some requests of this process's own before the first fork: Python keeps what it looks up and
+        specializes in pages that each child would have to copy otherwise, a fifth of its page faults."""
+        context, before = vars(self.context), vars(self.context).copy()
+        context.update(app=hello, access_log=None, tls=None)
+        for count in range(20):
+            ours, theirs = socket.socketpair()
+            with theirs:
+                theirs.sendall(b"GET /%d HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % count)
+                worker = Worker(self.context, [], self.slots[-1], lifeline=self.lifeline)
+                worker.start_connection(self.listeners[0], ours, ("127.0.0.1", 0))
+                worker.loop.run()
+        context.update(before)
 
     def is_overloaded(self, paused: bool = False) -> bool:
         """Return whether another process should accept: there is none."""
@@ -2792,7 +2800,7 @@ class PreforkServer(Server):
                 kept = (listener.sock.fileno() for listener in self.listeners)
                 self.spawn(self.run_worker, b"", self.loop.waker, *kept)
             except OSError as error:
-                log("warning", f"fork: {error.strerror}: see ulimit -u, and the limits of the system")
+                log("warning", str(error.strerror))
                 self.loop.call_later("spawn", self.limits.retry_delay_s, self.spawn_missing)
 
     def run_worker(self, at: int) -> None:
@@ -2937,8 +2945,7 @@ class Supervisor:
     def run(self) -> int:
         """Serve until told to stop, or until the first Server fails to start; return the exit status."""
         signums = (*STOP_SIGNALS, *IGNORED_SIGNALS, signal.SIGUSR1, signal.SIGCHLD)
-        self.loop.call_later("spawn", 0.0, self.spawn)
-        run_with_signals(self.loop, lambda signum, _: self.signals.append(signum), *signums)
+        run_with_signals(self.loop, self.spawn, lambda signum, _: self.signals.append(signum), *signums)
         return self.status
 
     # Servers: spawned, ready, dead.
@@ -2951,7 +2958,7 @@ class Supervisor:
         try:
             pid = fork(*(listener.sock.fileno() for listener in self.listeners))
         except OSError as error:
-            log("warning", f"fork: {error.strerror}: see ulimit -u, and the limits of the system")
+            log("warning", str(error.strerror))
             self.close_channel(ours)
             theirs.close()
             self.loop.call_later("spawn", self.limits.retry_delay_s, self.spawn)
@@ -3056,12 +3063,13 @@ class Supervisor:
         """Reap Servers that have ended; as PID 1, which inherits orphans, every process. A program that calls
         serve() reaps its other children itself."""
         for wanted in [-1] if os.getpid() == 1 else list(self.servers):
-            for pid, status in reap(wanted):
-                server = self.servers.pop(pid, None)
-                if server:
-                    self.on_exit(server, status)
+            for server, status in reap(self.servers, wanted):
+                self.on_exit(server, status)
         if self.stopping and not self.servers:
-            self.loop.running = os.getpid() == 1 and has_children()
+            try:
+                self.loop.running = os.getpid() == 1 and os.waitpid(-1, os.WNOHANG) is not None
+            except ChildProcessError:
+                self.loop.running = False
 
     def stop(self) -> None:
         """Have all Servers drain; one that is still starting is given up."""
@@ -3125,55 +3133,62 @@ def run_server(options: Any, listeners: List[Listener], channel: socket.socket) 
     return status
 
 
-def run_alone(options: Any, listeners: List[Listener]) -> int:
-    """Serve in this process, for --no-fork; return the exit status. Raises as run_server() does."""
-    limits, context, stops = options.limits, make_context(options), []
-    context.app = options.load()
-    worker = Worker(context, listeners, Scoreboard.SLOT_BYTES)
+class LoneWorker(Worker):
+    """Serves in this process, for --no-fork. Raises as run_server() does."""
 
-    def abort() -> NoReturn:
-        for listener in listeners:
-            listener.remove_file()
-        flush_streams()
-        os._exit(0)
+    def __init__(self, options: Any, listeners: List[Listener]) -> None:
+        context = make_context(options)
+        context.app = options.load()
+        super().__init__(context, listeners, Scoreboard.SLOT_BYTES)
+        self.options = options
+        self.stops = 0
 
-    def drain() -> None:
-        worker.loop.call_later("abort", limits.graceful_timeout_s, abort)
-        for listener in listeners:
-            listener.remove_file()
-        worker.drain()
+    def run(self) -> int:
+        """Serve until TERM or INT; return the exit status."""
+        gc.freeze()
+        self.acceptor.resume()
+        ready = functools.partial(print_ready, self.options, self.acceptor.listeners.copy())
+        orphans = [signal.SIGCHLD] if os.getpid() == 1 else []
+        signums = (*STOP_SIGNALS, *IGNORED_SIGNALS, signal.SIGUSR1, *orphans)
+        run_with_signals(self.loop, ready, self.on_signal, *signums)
+        if self.context.access_log:
+            self.context.access_log.close()
+        return 0
 
-    def on_signal(signum: int, frame: Optional[FrameType]) -> None:
+    def on_signal(self, signum: int, frame: Optional[FrameType]) -> None:
+        """Note a first stop; end at once at a second one, for the loop may be in the application."""
         if signum in STOP_SIGNALS:
-            stops.append(signum)
-            if len(stops) > 1:  # at once, for the loop may be in the application
-                abort()
+            self.stops += 1
+            if self.stops > 1:
+                self.abort()
         elif signum == signal.SIGHUP:
             log("notice", "HUP restarts nothing with --no-fork")
         elif signum == signal.SIGUSR1:
-            state, _, since, text = worker.board.read(worker.at)
+            state, _, since, text = self.board.read(self.at)
             busy = f"in the application for {time.monotonic() - since:.1f} s: {text}"
-            log("notice", f"has {worker.load} connections, and is {busy if state == IN_APP else 'waiting'}")
+            log("notice", f"has {self.load} connections, and is {busy if state == IN_APP else 'waiting'}")
 
-    def on_wake() -> None:
-        for _ in reap() if os.getpid() == 1 else ():
-            pass
-        if stops and not context.closing:
+    def on_wake(self) -> None:
+        """Begin to stop, after the drain delay; as PID 1, reap orphans."""
+        list(reap({}) if os.getpid() == 1 else ())
+        if self.stops and not self.context.closing:
             notify("STOPPING=1")
-            context.closing = True
-            worker.loop.call_later("drain", limits.drain_delay_s, drain)
+            self.context.closing = True
+            self.loop.call_later("drain", self.limits.drain_delay_s, self.drain)
 
-    worker.loop.on_wake = on_wake
-    orphans = [signal.SIGCHLD] if os.getpid() == 1 else []
-    gc.freeze()
-    worker.acceptor.resume()
-    ready = functools.partial(print_ready, options, listeners)
-    worker.loop.call_later("ready", 0.0, ready)  # when signals count
-    signums = (*STOP_SIGNALS, *IGNORED_SIGNALS, signal.SIGUSR1, *orphans)
-    run_with_signals(worker.loop, on_signal, *signums, stacks=True)
-    if context.access_log:
-        context.access_log.close()
-    return 0
+    def drain(self) -> None:
+        """Drain as other workers do, at the latest until the graceful timeout."""
+        self.loop.call_later("abort", self.limits.graceful_timeout_s, self.abort)
+        for listener in self.acceptor.listeners:
+            listener.remove_file()
+        super().drain()
+
+    def abort(self) -> None:
+        """End at once."""
+        for listener in self.acceptor.listeners:
+            listener.remove_file()
+        flush_streams()
+        os._exit(0)
 
 
 # ---- command line: from arguments to a running server -----------------------------------------
@@ -3463,7 +3478,7 @@ def start(options: Any) -> int:
                 os.unlink(options.access_log)
             options.load()
             return 0
-        return run_alone(options, listeners) if options.no_fork else Supervisor(options, listeners).run()
+        return (LoneWorker if options.no_fork else Supervisor)(options, listeners).run()
     finally:
         for listener in listeners:
             listener.remove_file()
