@@ -1572,6 +1572,8 @@ class Loop:
 #     byte 2  FULL               as CLOSING, in children, while clients wait written by the ForkServer
 #     byte 3  FORWARDED_DROPPED  this was logged once                        written by anyone
 #     byte 4  LOG_FAILED         this was logged once                        written by anyone
+#     8 bytes at 8               when children no longer leave the           written by the ForkServer
+#                                processors to it, which has to accept
 #
 #     byte 256 n   the record of slot n, written by the child or thread that has it:
 #                  0  state                  1  READY, or LEAVING: replace me     2  RETIRE (by the Server)
@@ -1585,6 +1587,7 @@ CLOSING, DRAINING, FULL, FORWARDED_DROPPED, LOG_FAILED = range(5)
 PHASE, RETIRE = 1, 2  # offsets in a record
 READY, LEAVING = 1, 2
 NOT_ACCEPTING = 0xFFFFFFFF
+ACCEPTING_UNTIL = 1  # index in `times`
 
 
 class Scoreboard:
@@ -2047,6 +2050,10 @@ class Worker:
         """In a child, watch the lifeline from when the connection may be evicted: until then a byte in it,
         which asks one child to go, is for another one."""
         now = time.monotonic()
+        while task.state == KEEP_ALIVE and time.monotonic() < min(
+            now + Limits.eviction_grace_s, self.board.times[ACCEPTING_UNTIL]
+        ):
+            time.sleep(0.01)  # what waits to be accepted has waited for longer than its next request
         self.board.times[self.at // 8 + 1] = now
         self.board.memory[self.at] = task.state
         self.loop.forget(self.lifeline)
@@ -2749,6 +2756,9 @@ class ForkServer(Server):
         self.spawn(functools.partial(self.serve_connection, listener, sock, peer), client, sock.fileno())
         _own_descriptors.discard(sock.fileno())
         sock.close()  # or the client would not see the end of its connection
+        # Each child has as much of the processors as this process, which has to fork the others.
+        soon = time.monotonic() + Limits.retry_delay_s
+        self.board.times[ACCEPTING_UNTIL] = soon if backlog_length(listener.sock) else 0.0
 
     def serve_connection(self, listener: Listener, sock: socket.socket, peer: Any, at: int) -> None:
         """Serve a connection, in a child."""
