@@ -34,7 +34,6 @@ import time
 from argparse import Namespace as Options  # of the command line, and what follows from them
 from collections import Counter, defaultdict
 from multiprocessing.context import ForkProcess
-from pathlib import Path
 from typing import Any, Callable, Generator, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -457,7 +456,7 @@ OPTIONS: tuple[tuple[str, Any, Any, str, str], ...] = (  # name, type, default, 
     ("method", str, "GET", "METHOD", "method; POST where there is a body"),
     ("header", str, "none", "LINE", "field line, in place of its own; may be repeated"),
     ("data", os.fsencode, "none", "TEXT", "body"),
-    ("data-file", Path, "none", "FILE", "file with the body"),
+    ("data-file", str, "none", "FILE", "file with the body"),
     ("chunked", None, "", "", "send the body in chunks"),
     ("expect", STATUSES, "200", "STATUS", "statuses that are a success, with commas"),
     ("timeout", AMOUNT, 60, "S", "seconds for a request"),
@@ -519,7 +518,7 @@ def prepare(options: Options) -> None:
         options.tls.check_hostname, options.tls.verify_mode = False, ssl.CERT_NONE
     options.addresses = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", options.unix)] if options.unix else (
         socket.getaddrinfo(options.host, port or (443 if options.tls else 80), type=socket.SOCK_STREAM))
-    body = options.data_file.read_bytes() if options.data_file else options.data
+    body = open(options.data_file, "rb").read() if options.data_file else options.data
     options.method = options.method or ("GET" if body is None else "POST")
     fields = {"host": f"Host: {authority}"}
     if options.no_keepalive:
@@ -537,7 +536,8 @@ def prepare(options: Options) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser("client.py", "client.py [option]... [URL]", allow_abbrev=False)
+    usage = "usage: client.py [option]... [URL]"  # as a description, for what is wrong takes one line alone
+    parser = argparse.ArgumentParser("client.py", argparse.SUPPRESS, usage, allow_abbrev=False)
     options = parse_arguments(parser)
     try:
         prepare(options)
