@@ -9,6 +9,7 @@ ok=$'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
 setup_file() {
     "$PYTHON" -c 'import py_compile, sys; py_compile.compile(*sys.argv[1:], doraise=True)' "$CLIENT" "$BATS_FILE_TMPDIR/client.pyc"
     export CLIENT="$BATS_FILE_TMPDIR/client.pyc"
+    export SERVER_OPTIONS="${SERVER_OPTIONS:---workers 1}" # the client sees no difference, and a fork each costs more
 }
 
 # Starts a client whose requests stay unanswered, and waits until one has arrived.

@@ -10,6 +10,7 @@ setup_file() {
     shares hello:app echo:app
     "$PYTHON" -c 'import py_compile, sys; py_compile.compile(*sys.argv[1:], doraise=True)' "$CLIENT" "$BATS_FILE_TMPDIR/client.pyc"
     export CLIENT="$BATS_FILE_TMPDIR/client.pyc"
+    export SERVER_OPTIONS="${SERVER_OPTIONS:---workers 1}" # the client sees no difference, and a fork each costs more
 }
 
 # one ARGUMENT...  opens one connection at a time.
