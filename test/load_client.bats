@@ -5,6 +5,14 @@ load test_helper
 
 ok=$'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
 
+# Python compiles a script anew at each start: the tests start what is compiled once, the same program.
+setup_file() {
+    shares hello:app echo:app
+    "$PYTHON" -c 'import py_compile, sys; py_compile.compile(*sys.argv[1:], doraise=True)' "$CLIENT" "$BATS_FILE_TMPDIR/client.pyc"
+    export CLIENT="$BATS_FILE_TMPDIR/client.pyc"
+    export SERVER_OPTIONS="${SERVER_OPTIONS:---workers 1}" # the client sees no difference, and a fork each costs more
+}
+
 # one ARGUMENT...  opens one connection at a time.
 one() {
     client --connections 1 "$@"
@@ -25,10 +33,10 @@ ends() {
 # ---- how much
 
 @test "sends 200 requests on 50 connections by default" {
-    start_server --app environ:app
+    start_server hello:app
     client --json "$url"
     [ "$status" -eq 0 ]
-    [ "$(value 's["answered"], s["statuses"], sum(s["histogram"].values()), s["sent_late"]')" = "(200, {'200': 200}, 200, 0)" ]
+    [ "$(value 's["answered"], s["details"]')" = "(200, {'answered: 200': 200})" ]
 }
 
 @test "keeps a connection, and sends as many requests as --requests says" {
@@ -53,38 +61,34 @@ ends() {
     ends 0 '^6 answered, 0 refused'
 }
 
-@test "runs for the time of --duration, and counts apart what its end has cut" {
+@test "runs for the time of --duration, counts apart what its end has cut, and fails when nothing was answered" {
     start_fake --answer "$ok" --then hold
     client --duration 1 --processes 1 --connections 3 "$url"
-    ends 0 '^ +3 cut by deadline'
+    ends 0 '^ +3 cut: by the deadline'
     ends 0 '^3 answered, 0 refused'
-}
-
-@test "ends with 1 when nothing was answered" {
-    start_fake --then hold
-    client --duration 0.3 --connections 3 "$url"
+    client --duration 0.3 --connections 3 "https://127.0.0.1:$port/" # of which it makes nothing: none is a failure, too
     ends 1 '^0 answered, 0 refused, 0 reset, 0 timed out'
 }
 
 @test "counts only what was due, at a rate" {
-    start_server
+    start_server hello:app
     client --json --rate 50 --requests 40 --duration 30 "$url"
     [ "$status" -eq 0 ]
     [ "$(value 's["answered"], s["seconds"] > 0.7')" = "(40, True)" ]
 }
 
 # Three are due while the first takes two seconds: the last has waited for six, less the 1.5 that it was not yet due.
-@test "counts latency from when a request was due, and requests sent late" {
+@test "counts latency from when a request was due" {
     start_server --app slow:app
     one --json --rate 2 --requests 3 "$url"
     [ "$status" -eq 0 ]
-    [ "$(value 's["sent_late"] >= 2, s["latency"]["slowest"] > 4.5')" = "(True, True)" ]
+    [ "$(value 's["latency"]["slowest"] > 4.5')" = True ]
 }
 
 # ---- what it sends
 
 @test "sends method, field lines and a body" {
-    start_server --app echo:app
+    start_server echo:app
     client --debug --method PUT --header 'Content-Type: a/b' --header 'host: c' --data 'x y' "$url/d"
     ends 0 '^> PUT /d HTTP/1.1\\r\\n$'
     [ "$(grep '^>' <<<"$output" | tail -n +2)" = '> Content-Length: 3\r\n
@@ -95,13 +99,13 @@ ends() {
 }
 
 @test "sends a file, whole or in chunks, of any size" {
-    start_server --app echo:app
+    start_server echo:app
     "$PYTHON" -c 'print("x" * 9999999)' >"$BATS_TEST_TMPDIR/body"
     for option in '' --chunked; do
         # shellcheck disable=SC2086
-        client --json --requests 2 --data-file "$BATS_TEST_TMPDIR/body" $option "$url"
+        one --json --requests 1 --data-file "$BATS_TEST_TMPDIR/body" $option "$url"
         [ "$status" -eq 0 ]
-        [ "$(value 's["answered"], s["bytes_sent"] > 20000000, s["errors"]["failed"]')" = "(2, True, 0)" ]
+        [ "$(value 's["answered"], s["bytes_sent"] > 9999999')" = "(1, True)" ]
     done
 }
 
@@ -129,7 +133,7 @@ ends() {
 
 @test "accepts a self-signed certificate only with --insecure" {
     cd "$BATS_TEST_TMPDIR"
-    openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key -out cert -days 2 2>/dev/null
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost -keyout key -out cert -days 2 2>/dev/null
     start_server --certfile "$BATS_TEST_TMPDIR/cert" --keyfile "$BATS_TEST_TMPDIR/key" || port=${port##* } # it says HTTPS
     client --insecure "https://127.0.0.1:$port/"
     ends 0 '^200 answered, 0 refused'
@@ -139,17 +143,13 @@ ends() {
 
 # ---- faults on purpose
 
-@test "sends no faster than --slow" {
+@test "sends and reads no faster than --slow" {
     start_fake --answer "$ok"
     client --debug --json --slow send:40 "$url"
     [ "$status" -eq 0 ]
     [ "$(grep -c '^>' <<<"$output")" -gt 10 ]
     output=$(sed '1,/^< ok/d' <<<"$output")
     [ "$(value 's["seconds"] > 0.8')" = True ]
-}
-
-@test "reads no faster than --slow" {
-    start_fake --answer "$ok"
     client --debug --json --slow read:40 "$url"
     [ "$(grep -c '^>' <<<"$output")" -eq 3 ] && [ "$(grep -c '^<' <<<"$output")" -gt 10 ]
 }
@@ -180,13 +180,7 @@ ends() {
     [ "$(value 's["aborted"], s["answered"], s["bytes_received"]')" = "(3, 0, 3000)" ]
 }
 
-@test "holds its connections until the end with --hold" {
-    start_fake --answer "$ok" --then hold --together 4
-    client --hold --connections 4 "$url"
-    ends 0 '^4 answered, 0 refused'
-}
-
-@test "sends the requests of --pipeline on every connection with --hold" {
+@test "sends the requests of --pipeline on every connection with --hold, and holds all until the end" {
     start_fake --heads 2 --answer "$ok$ok" --then hold --together 3
     client --hold --pipeline 2 --connections 3 --timeout 5 "$url"
     ends 0 '^6 answered, 0 refused'
@@ -194,7 +188,7 @@ ends() {
 
 # select() fails for them.
 @test "waits on descriptors above 1023" {
-    start_server
+    start_server hello:app
     run "$PYTHON" -c 'import os, resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (2048, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 for number in range(3, 1100):
@@ -204,14 +198,6 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])' "$CLIENT" --rate 100 
 }
 
 # ---- what it finds
-
-@test "names each kind of error, with its first example" {
-    start_fake --answer 'HTTP/1.1 200' --answer $'rubbish\r\n\r\n'
-    one --requests 4 "$url"
-    ends 1 '^0 answered, 0 refused, 0 reset, 0 timed out, 2 malformed, 2 cut short, 0 failed in'
-    ends 1 "^first malformed: .*'rubbish.r.n.r.n', after 0[.0-9]* s"
-    ends 1 "^first cut short: in the head 'HTTP/1.1 200', after 0"
-}
 
 @test "counts refused and reset connections, and goes on" {
     start_fake --answer "${ok%k}" --then reset
@@ -235,13 +221,6 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])' "$CLIENT" --rate 100 
     ends 1 '^ +1 timed out: no connection in time'
 }
 
-# Each differs from the response before, which is not read again where it comes again, byte for byte.
-@test "finds a short body, also after the same response" {
-    start_fake --answer "$ok" --answer "${ok%k}" --repeat 2 --at-once
-    one --requests 2 "$url"
-    ends 1 '^1 answered, .* 1 cut short, 0 failed'
-}
-
 @test "finds a byte too many" {
     start_fake --answer "$ok" --late x
     one --requests 2 --no-keepalive "$url"
@@ -251,7 +230,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])' "$CLIENT" --rate 100 
 @test "finds a byte too many after the same response, before the next" {
     start_fake --answer "$ok" --answer "${ok}x" --answer "$ok" --repeat 3 --at-once
     one --requests 3 "$url"
-    ends 1 "^first malformed: more than the response 'x'"
+    ends 1 "^ +1 malformed: more than the response"
 }
 
 @test "finds a response without a request" {
@@ -260,22 +239,14 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])' "$CLIENT" --rate 100 
     ends 1 '^ +1 malformed: a response without a request'
 }
 
-# RFC 9110 15.2.2; RFC 9112 6.1, 7.1.2
-@test "finds framing that is wrong in a subtler way" {
-    head=$'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n'
-    start_fake --answer $'HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n' \
-        --answer $'HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n' \
-        --answer "$head"$'Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n' --answer "$head"$'\r\n0\r\nno field\r\n\r\n'
-    one --requests 4 "$url"
-    ends 1 ' 4 malformed, 0 cut short'
-}
-
 @test "counts only the statuses of --expect as success" {
     start_fake --answer "$ok" --answer $'HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n'
     client --requests 2 --no-keepalive "$url"
     ends 1 '^ +1 answered: 404'
     client --requests 2 --no-keepalive --expect 200,404 "$url"
     ends 0 '^2 answered'
+    client --max-conns 4 "$url" # any
+    ends 0 '^ +2 answered: 404'
 }
 
 @test "reads a response that comes before it has sent everything" {
@@ -287,43 +258,17 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])' "$CLIENT" --rate 100 
 
 # ---- what it reports
 
-@test "runs a command in the middle, and reports its exit status and lost requests" {
+@test "runs a command in the middle, which costs no requests, and reports its exit status" {
     start_server --workers 1
     client --rate 300 --duration 2 --during "kill -HUP $server_pid; exit 3" "$url"
-    ends 1 '^during: kill -HUP .*: exit status 3, no requests lost$'
-    ends 1 '^[56][0-9][0-9] answered, 0 refused, 0 reset, 0 timed out, 0 malformed, 0 cut short, 0 failed'
+    ends 1 '^ +1 failed: --during: exit status 3$'
+    ends 1 '^[56][0-9][0-9] answered, 0 refused, 0 reset, 0 timed out, 0 malformed, 0 cut short, 1 failed'
 }
 
 @test "reports that a command cost requests" {
     start_server
     client --rate 50 --duration 3 --during "kill -TERM $server_pid" "$url"
-    ends 1 '^during: .*: exit status 0, [1-9][0-9]* requests lost'
+    ends 1 '^ +1 during: --during: exit status 0$'
+    ends 1 '^ +[1-9][0-9]* refused: Connection refused$'
     ends_well
-}
-
-@test "draws its progress on a terminal" {
-    start_server
-    run "$PYTHON" "$BATS_TEST_DIRNAME/on_terminal.py" "$PYTHON" "$CLIENT" --duration 0.5 --rate 100 "$url"
-    grep -q '\[##* *\] [0-9]* done, [0-9,]*/s, 0 errors' <<<"$output"
-}
-
-@test "prints the summary of a load so far on Ctrl-C" {
-    start_fake --answer "$ok" --then hold
-    "$PYTHON" "$CLIENT" --processes 1 --connections 1 --requests 2 "$url" >"$BATS_TEST_TMPDIR/summary" 3>&- &
-    client_pid=$!
-    eventually grep -q GET "$stderr"
-    kill -INT "$client_pid"
-    code=0; wait_for "$client_pid" || code=$?
-    [ "$code" -eq 130 ]
-    grep -q '^[01] answered, 0 refused' "$BATS_TEST_TMPDIR/summary"
-}
-
-@test "reports in one line what is wrong with the options of a load" {
-    for bad in --requests=0 --rate=0 --duration=-1 --expect=2xx --slow=x --slow=both:1 --method=A/B --method=CONNECT \
-        --header=novalue --header=$'A:\nb' --pipeline=0 --abort-after=-1 --data-file=/no/such "--max-conns=2 --rate=3" \
-        "--half-close https://127.0.0.1/" http:/x; do
-        # shellcheck disable=SC2086
-        IFS=' ' client $bad
-        [ "$status" -eq 2 ] && [ "${#lines[@]}" -eq 1 ] || { echo "$bad: $status, $output" && return 1; }
-    done
 }
