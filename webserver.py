@@ -237,19 +237,8 @@ def grace_left(limits: Limits, state: int, timeout: float) -> float:
 class Connection:
     """A client's socket, and in `buffer` what was received and is not used yet."""
 
-    buffer: Any = b""  # bytes, and a bytearray while a head or a body is taken from it in pieces
-    head: Union[bytes, bytearray] = b""  # the last one
-    request: Optional[Request] = None  # made of it; None while one is read
-    since = 0.0  # the beginning of an exchange, where it is logged
-    sent = 0  # bytes of a response that the kernel has taken
-    deadline = NEVER  # of what is received or sent
-    drain_deadline = NEVER  # for pipelined requests, when the server is closing
-    turn_ends = 0.0
-    client_text: Tuple[Any, bytes] = (None, b"")  # a request, and what the scoreboard shows of it
-    call: Any = None
-    release: Any = None
-    secure = False  # TLS is on
-    wanted = NO_EVENTS  # what TLS waits for
+    __slots__ = "buffer call client_text context deadline drain_deadline head limits listener peer".split()
+    __slots__ += "release request request_cache secure sent since sock trusted turn_ends wanted".split()
 
     def __init__(self, sock: socket.socket, peer: Any, listener: Listener, context: ServerContext) -> None:
         self.sock: Any = sock
@@ -260,6 +249,19 @@ class Connection:
         self.request_cache = listener.request_caches[self.trusted]
         self.context = context
         self.limits = context.limits
+        self.buffer: Any = b""  # bytes, and a bytearray while a head or a body is taken from it in pieces
+        self.head: Union[bytes, bytearray] = b""  # the last one
+        self.request: Optional[Request] = None  # made of it; None while one is read
+        self.since = 0.0  # the beginning of an exchange, where it is logged
+        self.sent = 0  # bytes of a response that the kernel has taken
+        self.deadline = NEVER  # of what is received or sent
+        self.drain_deadline = NEVER  # for pipelined requests, when the server is closing
+        self.turn_ends = 0.0
+        self.client_text: Tuple[Any, bytes] = (None, b"")  # a request, and what the scoreboard shows of it
+        self.secure = False  # TLS is on
+        self.wanted = NO_EVENTS  # what TLS waits for
+        self.call: Any = None  # set by the runner, as release
+        self.release: Any = None
 
     def client(self) -> str:
         """Return the client's address for logs, as far as it is known."""
@@ -396,8 +398,10 @@ class Connection:
     def is_last_response(self) -> bool:
         """Return whether the server closes the connection after this response."""
         context, flags = self.context, self.context.flags
-        orphan = context.server_pid and os.getppid() != context.server_pid
-        if not (context.closing or context.full or flags[CLOSING] or flags[FULL] or orphan):
+        closing = context.closing or context.full or flags[CLOSING]
+        if context.server_pid and not closing:
+            closing = flags[FULL] or os.getppid() != context.server_pid
+        if not closing:
             return False
         # Requests that are in the socket already are answered, for two seconds: closing with unread bytes
         # would reset the connection, and lose them.
@@ -893,22 +897,21 @@ class FileWrapper:
 class ServerContext:
     """What all conversations of a process share."""
 
-    app: Any = None
-    tls: Any = None  # an ssl.SSLContext
-    access_log: Optional[AccessLog] = None
-    verbose = False  # log each refused request
-    reraise: Any = ClientDisconnected  # exceptions out of a call that are not the application's failure
-    closing = False  # this process closes each connection after its response
-    full = False  # while others wait
-    server_pid = 0  # of the Server, in a child that does not watch its lifeline while it is busy
-    requests_left = NEVER  # until --max-requests
-    on_max_requests: Callable[[], None]
-
     def __init__(self, limits: Limits, trusted: TrustedProxies, slots: int = 1, root: str = "") -> None:
         self.limits = limits
         self.trusted = trusted
         self.board = Scoreboard(slots)
         self.flags = self.board.memory
+        self.app: Any = None
+        self.tls: Any = None  # an ssl.SSLContext
+        self.access_log: Optional[AccessLog] = None
+        self.verbose = False  # log each refused request
+        self.reraise: Any = ClientDisconnected  # out of a call, these are not the application's failure
+        self.closing = False  # this process closes each connection after its response
+        self.full = False  # while others wait
+        self.server_pid = 0  # of the Server, in a child that does not watch its lifeline while it is busy
+        self.requests_left = NEVER  # until --max-requests
+        self.on_max_requests: Any = None  # called then
         self.environ: Environ = {
             "SCRIPT_NAME": os.fsencode(root).decode("latin-1"),
             "SERVER_SOFTWARE": "webserver.py/" + __version__,
@@ -979,24 +982,54 @@ class ResponseHead:
         self.lines = "".join(lines).encode("latin-1")
 
 
-# An application repeats itself.
+# An application repeats itself, and its framing.
 cached_response_head = functools.lru_cache(maxsize=Limits.cached_response_heads)(ResponseHead)
+
+
+@functools.lru_cache(maxsize=Limits.cached_response_heads)
+def frame_head(
+    head: ResponseHead, to_head: bool, minor: int, known: Optional[int], close: bool, second: int
+) -> Tuple[bytes, Optional[int], bool, bool, bool]:
+    """Return what goes on the wire, the length of the body that follows, None where it is not known, and
+    whether that is chunked, left out, and the connection's last (RFC 9112 6.3)."""
+    lines, length = head.lines, known if head.length is None and head.code != 304 else head.length
+    chunked, bodiless = False, head.code in BODILESS or to_head
+    if bodiless:
+        if head.code == 205:  # RFC 9110 15.3.6
+            length = 0
+        elif head.code == 204 or not length:  # RFC 9110 8.6; the body of a GET need not be empty
+            length = None
+    elif length is None:
+        chunked = minor > 0
+        close = close or not chunked
+    if length is not None:
+        lines += b"Content-Length: %d\r\n" % length
+    elif chunked:
+        lines += b"Transfer-Encoding: chunked\r\n"
+    if close:
+        lines += b"Connection: close\r\n"
+    elif not minor:
+        lines += b"Connection: keep-alive\r\n"
+    lines += b"\r\n" if head.has_date else format_time(second, DATE)
+    return lines, 0 if bodiless else length, chunked, bodiless, close
 
 
 class Response:
     """One response: start_response and write for the application, framing for the wire."""
 
-    head: Optional[ResponseHead] = None  # from start_response
-    headers_sent = False  # the head is on its way
-    left: Optional[int] = None  # bytes of the body still to come, None where that is not known
-    framing_bytes = 0  # of what was made for the wire, those that are not the body's
-    finished = False  # nothing more may be written
-    overflowed = False  # there is more than the Content-Length says
-    spool: Optional[Spool] = None  # what could not be sent at once
+    __slots__ = "bodiless chunked close connection finished framing_bytes head headers_sent left".split()
+    __slots__ += "overflowed request spool".split()
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self.connection = connection
         self.request = request
+        self.head: Optional[ResponseHead] = None  # from start_response
+        self.headers_sent = False  # the head is on its way
+        self.left: Optional[int] = None  # bytes of the body still to come, None where that is not known
+        self.framing_bytes = 0  # of what was made for the wire, those that are not the body's
+        self.finished = False  # nothing more may be written
+        self.overflowed = False  # there is more than the Content-Length says
+        self.spool: Optional[Spool] = None  # what could not be sent at once
 
     def start(self, status: str, headers: List[Tuple[str, str]], exc_info: Optional[ExcInfo] = None) -> Any:
         """start_response of PEP 3333. Raises TypeError, ValueError, AssertionError, and `exc_info` when the
@@ -1036,34 +1069,16 @@ class Response:
             self.spool.write(data)
 
     def build_head(self, known: Optional[int]) -> bytes:
-        """Return the head, and decide the framing (RFC 9112 6.3). `known` is the length of a whole body."""
+        """Return the head, and decide the framing. `known` is the length of a whole body."""
         head, request = self.head, self.request
         if not head:
             raise AssertionError("the application did not call start_response (PEP 3333)")
-        lines, length = head.lines, known if head.length is None and head.code != 304 else head.length
-        self.chunked, self.bodiless = False, head.code in BODILESS or request.method == "HEAD"
-        self.close = head.close or self.connection.is_last_response() or not request.persistent
-        if self.bodiless:
-            if head.code == 205:  # RFC 9110 15.3.6
-                length = 0
-            elif head.code == 204 or not length:  # RFC 9110 8.6; the body of a GET need not be empty
-                length = None
-        elif length is None:
-            self.chunked = request.minor > 0
-            if not self.chunked:  # the end of the connection is the end of the body
-                self.close = True
-                self.connection.set_reset(True)
-        self.left = 0 if self.bodiless else length
-        if length is not None:
-            lines += b"Content-Length: %d\r\n" % length
-        elif self.chunked:
-            lines += b"Transfer-Encoding: chunked\r\n"
-        if self.close:
-            lines += b"Connection: close\r\n"
-        elif not request.minor:
-            lines += b"Connection: keep-alive\r\n"
+        close = head.close or not request.persistent or self.connection.is_last_response()
+        what = request.method == "HEAD", request.minor, known, close, int(time.time())
+        lines, self.left, self.chunked, self.bodiless, self.close = frame_head(head, *what)
+        if self.left is None and not self.chunked:  # the end of the connection is the end of the body
+            self.connection.set_reset(True)
         self.headers_sent = True
-        lines += b"\r\n" if head.has_date else format_time(int(time.time()), DATE)
         self.framing_bytes += len(lines)
         return lines
 
