@@ -717,7 +717,6 @@ class RequestCache:
 
     def add(self, head: bytes, connection: Connection) -> Request:
         """Return the request that a head is; keep it if the head has come before. Raises HTTPError."""
-        connection.request = None
         request = Request(head, connection)
         now = time.monotonic()
         if now > self.expires_at or len(self.seen) >= Limits.cached_requests:
@@ -731,16 +730,27 @@ class RequestCache:
         return request
 
 
-def read_head(connection: Connection, data: Optional[bytes]) -> Steps[bytes]:
-    """Return the head that begins with `data`, in however many pieces it comes, without blank lines before;
-    b"" when nothing comes. Raises HTTPError, ClientDisconnected."""
+def read_request(connection: Connection, data: Optional[bytes]) -> Steps[Optional[Request]]:
+    """Return the next request, of which `data` has arrived; None when nothing comes, or the end. Raises
+    HTTPError, ClientDisconnected."""
     end = data.find(b"\r\n\r\n") + 4 if data else 0
     if data and end >= 4 and not data.startswith(b"\r\n"):
-        connection.head, connection.buffer = data[:end], data[end:]
-        return data[:end]
-    # Line by line: what cannot become a head is refused at once.
+        head, connection.buffer = data[:end], data[end:]
+    else:
+        head = yield from gather_head(connection, data)
+        if not head:
+            return None
+    connection.head, connection.request = head, None
+    return connection.request_cache.requests.get(head) or connection.request_cache.add(head, connection)
+
+
+def gather_head(connection: Connection, data: Optional[bytes]) -> Steps[bytes]:
+    """Return the next head without blank lines before it, b"" when nothing comes. It is taken line by line:
+    what cannot become a head is refused at once. Raises HTTPError, ClientDisconnected."""
     limits, head = connection.limits, bytearray()
     connection.request, connection.head, connection.buffer = None, head, bytearray(data or b"")
+    if data == b"":
+        return b""
     connection.deadline = time.monotonic() + limits.header_timeout_s
     take_line = functools.partial(connection.take_line, READ_HEAD, lambda part: explain_bad_head(head + part))
     pattern, limit = REQUEST_LINE, limits.request_line_bytes
@@ -750,9 +760,9 @@ def read_head(connection: Connection, data: Optional[bytes]) -> Steps[bytes]:
             if line != b"\r\n":
                 break
         while line != b"\r\n" or not head:
-            if not pattern.fullmatch(line[:-2].decode("latin-1")):
-                raise explain_bad_head(head + line)
             head += line
+            if not pattern.fullmatch(line[:-2].decode("latin-1")):
+                raise explain_bad_head(head)
             if len(head) > limits.head_bytes:
                 raise limit_error(431, "the head", limits.head_bytes)
             pattern, limit = FIELD_LINE, limits.field_line_bytes
@@ -761,9 +771,8 @@ def read_head(connection: Connection, data: Optional[bytes]) -> Steps[bytes]:
         if not (head or connection.buffer):
             return b""
         raise limit_error(408, "the time for a head", limits.header_timeout_s, "seconds") from None
-    data = connection.head = bytes(head + line)
     connection.buffer = bytes(connection.buffer)
-    return data
+    return bytes(head + line)
 
 
 # ---- body: read whole before the application is called, by either framing ---------------------
@@ -933,7 +942,7 @@ MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 
 @functools.lru_cache(maxsize=4)  # for once a second, in each form
-def format_time(second: int, form: str) -> bytes:
+def format_time(second: float, form: str) -> bytes:
     """Return a time in UTC, in English in any locale: `form` is of strftime, with {day} and {month}."""
     when = time.gmtime(second)
     text = form.format(day=DAYS[when.tm_wday], month=MONTHS[when.tm_mon - 1])
@@ -988,7 +997,7 @@ cached_response_head = functools.lru_cache(maxsize=Limits.cached_response_heads)
 
 @functools.lru_cache(maxsize=Limits.cached_response_heads)
 def frame_head(
-    head: ResponseHead, to_head: bool, minor: int, known: Optional[int], close: bool, second: int
+    head: ResponseHead, to_head: bool, minor: int, known: Optional[int], close: bool, second: float
 ) -> Tuple[bytes, Optional[int], bool, bool, bool]:
     """Return what goes on the wire, the length of the body that follows, None where it is not known, and
     whether that is chunked, left out, and the connection's last (RFC 9112 6.3)."""
@@ -1023,6 +1032,7 @@ class Response:
     def __init__(self, connection: Connection, request: Request) -> None:
         self.connection = connection
         self.request = request
+        connection.sent = 0
         self.head: Optional[ResponseHead] = None  # from start_response
         self.headers_sent = False  # the head is on its way
         self.left: Optional[int] = None  # bytes of the body still to come, None where that is not known
@@ -1074,8 +1084,8 @@ class Response:
         if not head:
             raise AssertionError("the application did not call start_response (PEP 3333)")
         close = head.close or not request.persistent or self.connection.is_last_response()
-        what = request.method == "HEAD", request.minor, known, close, int(time.time())
-        lines, self.left, self.chunked, self.bodiless, self.close = frame_head(head, *what)
+        framed = frame_head(head, request.method == "HEAD", request.minor, known, close, time.time() // 1)
+        lines, self.left, self.chunked, self.bodiless, self.close = framed
         if self.left is None and not self.chunked:  # the end of the connection is the end of the body
             self.connection.set_reset(True)
         self.headers_sent = True
@@ -1199,7 +1209,7 @@ class AccessLog:
             request.log_fields = quoted
         line, referer, agent = quoted
         took_us = (time.monotonic() - connection.since) * 1e6 if request else 0
-        when, size = format_time(int(time.time()), self.time_form), max(0, connection.sent - framing_bytes)
+        when, size = format_time(time.time() // 1, self.time_form), max(0, connection.sent - framing_bytes)
         what = connection.client().encode(), when, line, status, size, referer, agent, took_us
         try:
             os.write(self.file, self.template % what)
@@ -1245,30 +1255,27 @@ def serve_connection(connection: Connection) -> Steps[None]:
 def serve_requests(connection: Connection) -> Steps[bool]:
     """Answer requests; return True when a response ends the connection, False when the client does. Raises
     HTTPError, ClientDisconnected."""
-    cache, access_log = connection.request_cache, connection.context.access_log
+    context, cache, request = connection.context, connection.request_cache, None
     while True:
         data: Any = connection.buffer
         if data:  # pipelined: others have their turn before it
             yield from connection.yield_turn()
-        elif not connection.request:
+        elif not request:
             data = connection.attempt(connection.sock.recv, Limits.block_bytes)
         else:  # a response was just sent, and the next request is hardly there yet
             ready = yield KEEP_ALIVE, connection.limits.keep_alive_s
             data = connection.attempt(connection.sock.recv, Limits.block_bytes)  # also at the last moment
             if data is None and not ready:
                 return False
-        if data == b"":
-            return False
         request = cache.requests.get(data)
         if request:
             connection.head, connection.buffer = data, b""
         else:
-            head = yield from read_head(connection, data)
-            if not head:
+            request = yield from read_request(connection, data)
+            if not request:
                 return False
-            request = cache.requests.get(head) or cache.add(head, connection)
         connection.request = request
-        if access_log:
+        if context.access_log:
             connection.since = time.monotonic()
         environ = request.environ.copy()
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = request.client or connection.peer
@@ -1278,23 +1285,21 @@ def serve_requests(connection: Connection) -> Steps[bool]:
             environ["wsgi.input"] = io.BytesIO()
         response = Response(connection, request)
         try:
-            keep_alive = yield from exchange(response, environ)
+            yield from exchange(response, environ)
         finally:
-            if access_log and response.headers_sent and response.head:  # else it was refused, or is lost
-                access_log.log_request(connection, response.head.code, response.framing_bytes)
-        if not keep_alive:
+            if context.access_log and response.headers_sent and response.head:  # else it was refused
+                context.access_log.log_request(connection, response.head.code, response.framing_bytes)
+        if response.close:
             return True
         del environ, response  # an idle connection holds none
 
 
-def exchange(response: Response, environ: Environ) -> Steps[bool]:
-    """Call the application and send its response; return whether the connection persists. Raises HTTPError,
-    ClientDisconnected."""
+def exchange(response: Response, environ: Environ) -> Steps[None]:
+    """Call the application and send its response. Raises HTTPError, ClientDisconnected."""
     request, connection = response.request, response.connection
     # All calls of one request run in a contextvars context of their own.
     context, run = connection.context, contextvars.copy_context().run
     blocks: Any = None
-    connection.sent = 0
     context.requests_left -= 1
     if not context.requests_left:
         context.on_max_requests()
@@ -1309,11 +1314,7 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
     except context.reraise:
         raise
     except BaseException as error:  # SystemExit and MemoryError too: the next request is not to blame
-        name = log_exception(request.line, error)
-        yield from send_spool(response)
-        if not response.headers_sent:
-            raise HTTPError(500, f"the application failed; the log has it as {name}") from None
-        raise ClientDisconnected from error  # the client sees that this was not a whole response
+        yield from fail(response, error)
     finally:
         response.finished = True
         try:
@@ -1331,7 +1332,16 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
         yield from connection.send(memoryview(data)[sent:])
     if response.left is None and not response.chunked:
         connection.set_reset(False)
-    return not response.close
+
+
+def fail(response: Response, error: BaseException) -> Steps[None]:
+    """Log what the application raised, and answer it by 500, or have the client see that the response was not
+    a whole one. Raises HTTPError, ClientDisconnected."""
+    name = log_exception(response.request.line, error)
+    yield from send_spool(response)
+    if not response.headers_sent:
+        raise HTTPError(500, f"the application failed; the log has it as {name}") from None
+    raise ClientDisconnected from error
 
 
 def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[None]:
@@ -1388,7 +1398,7 @@ def send_error(connection: Connection, error: HTTPError, head: Union[bytes, byte
     body = f"{title}: {error.rule}\n".encode()
     headers = [("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff")]
     data = ResponseHead(title, *headers).lines + b"Content-Length: %d\r\nConnection: close\r\n" % len(body)
-    data += format_time(int(time.time()), DATE)
+    data += format_time(time.time() // 1, DATE)
     framing_bytes, connection.sent = len(data), 0
     try:
         yield from connection.send(data if head.startswith(b"HEAD ") else data + body)
@@ -2704,7 +2714,7 @@ class ForkServer(Server):
 
     def start_connection(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
         """Fork a child for the connection. Raises OSError where the system refuses."""
-        format_time(int(time.time()), DATE)  # made here once a second, and not in each child
+        format_time(time.time() // 1, DATE)  # made here once a second, and not in each child
         client = peer[0].encode() if type(peer) is tuple else b"unix"
         self.spawn(functools.partial(self.serve_connection, listener, sock, peer), client, sock.fileno())
         _own_descriptors.discard(sock.fileno())
