@@ -237,9 +237,6 @@ def grace_left(limits: Limits, state: int, timeout: float) -> float:
 class Connection:
     """A client's socket, and in `buffer` what was received and is not used yet."""
 
-    __slots__ = "buffer call client_text context deadline drain_deadline head limits listener peer".split()
-    __slots__ += "release request request_cache secure sent since sock trusted turn_ends wanted".split()
-
     def __init__(self, sock: socket.socket, peer: Any, listener: Listener, context: ServerContext) -> None:
         self.sock: Any = sock
         # A peer of AF_UNIX has no address.
@@ -344,31 +341,28 @@ class Connection:
             rest = memoryview(data)[sent:]
             yield from self.transfer(len(rest), lambda done: self.send_now(rest[done:]))
 
-    def send_file(self, file: int, offset: int, count: int) -> Steps[None]:
-        """Send `count` bytes of a regular file. Raises ClientDisconnected, EOFError, OSError of the file."""
-        by_kernel = not self.secure  # the kernel has no key
+    def send_file(self, file: int, offset: int, count: int) -> Steps[int]:
+        """Have the kernel send `count` bytes of a regular file; return how many it has sent: fewer where it
+        refuses, as a sandbox, FUSE and some file systems do. Raises ClientDisconnected, EOFError."""
+        before = self.sent
 
         def send_part(done: int) -> int:
-            nonlocal by_kernel
-            if by_kernel:
-                try:
-                    sent = os.sendfile(self.sock.fileno(), file, offset + done, count - done)
-                    self.sent += sent
-                except BlockingIOError:
-                    return 0
-                except ConnectionError as error:
-                    raise ClientDisconnected from error
-                except OSError:  # a sandbox, FUSE and some file systems refuse it: ENOSYS, EPERM, EINVAL, ...
-                    by_kernel = False
-                else:
-                    if sent:
-                        return sent
-            data = os.pread(file, min(Limits.block_bytes, count - done), offset + done)
-            if not data:
+            try:
+                sent = os.sendfile(self.sock.fileno(), file, offset + done, count - done)
+            except BlockingIOError:
+                return 0
+            except ConnectionError as error:
+                raise ClientDisconnected from error
+            if not sent:
                 raise EOFError("the file became shorter while it was sent")
-            return self.send_now(data)
+            self.sent += sent
+            return sent
 
-        return self.transfer(count, send_part)
+        try:
+            yield from self.transfer(count, send_part)
+        except OSError:  # ENOSYS, EPERM, EINVAL, ...
+            pass
+        return self.sent - before
 
     def transfer(self, count: int, send_part: Callable[[int], int]) -> Steps[None]:
         """Send `count` bytes at the client's pace. `send_part` takes how many are sent, and returns how many
@@ -1354,12 +1348,16 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[None]:
         raise TypeError(f"the application returned {kind}, not an iterable of bytes (PEP 3333)")
     extent = blocks.extent() if isinstance(blocks, FileWrapper) and not response.headers_sent else None
     if extent:
-        file, offset, size = extent
+        file, at, size = extent
         yield from connection.send(response.build_head(size))
-        size = min(size, response.left or 0)
-        yield from connection.send_file(file, offset, size)
-        response.left = (response.left or 0) - size
-        blocks = ()
+        left = min(size, response.left or 0)
+        end = at + left
+        if not connection.secure:  # the kernel has no key
+            sent = yield from connection.send_file(file, at, left)
+            at, response.left = at + sent, (response.left or 0) - sent
+        # What the kernel has refused to send is read here.
+        reads = range(at, end, Limits.block_bytes)
+        blocks = (os.pread(file, min(Limits.block_bytes, end - at), at) for at in reads)
     blocks = yield from call(connection, run, iter, blocks)
     connection.turn_ends = time.monotonic() + limits.time_slice_s
     while True:

@@ -211,10 +211,11 @@ MUTANTS = [
      "        connection.set_reset(False)\n", "        pass\n"),
     ("sendfile-refused", "a file is cut where the system refuses sendfile",
      "sendfile: sends a file whole where",
-     "                    by_kernel = False\n", "                    raise\n"),
+     "        except OSError:  # ENOSYS, EPERM, EINVAL, ...\n            pass\n",
+     "        except OSError:  # ENOSYS, EPERM, EINVAL, ...\n            raise\n"),
     ("sendfile-refused-in-the-middle", "a file begins anew where the system refuses sendfile in its middle",
      "sendfile: goes on where it was",
-     "min(Limits.block_bytes, count - done), offset + done)", "min(Limits.block_bytes, count - done), offset)"),
+     "min(Limits.block_bytes, end - at), at)", "min(Limits.block_bytes, end - at), at - reads.start)"),
 
     # ---- proxies ----
     ("left-most-address", "a client makes up its address",
@@ -249,7 +250,7 @@ MUTANTS = [
      "READABLE if isinstance(error, ssl.SSLWantReadError) else WRITABLE", "WRITABLE"),
     ("kernel-sends-in-the-clear", "a file is sent by the kernel, which has no key",
      "tls: sends a file whole",
-     "by_kernel = not self.secure", "by_kernel = True"),
+     "if not connection.secure:  # the kernel", "if True:  # the kernel"),
 
     # ---- eviction ----
     ("all-are-evicted", "every child may go when one client waits",
