@@ -150,10 +150,6 @@ AUTHORITY = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+,;=]+)(?::[0-9]*)?" 
 
 REQUEST_LINE = re.compile(rf"({TOKEN}) ({TARGET}) HTTP/1\.([0-9])")
 FIELD_LINE = re.compile(rf"({TOKEN}):({VALUE})")
-FIELD_LINES = re.compile(rf"(?:{TOKEN}:{VALUE}\r\n)*".encode("latin-1"))
-HEAD_PREFIX = re.compile(rf"{TOKEN} {TARGET} HTTP/1\.[0-9]\r\n".encode("latin-1") + FIELD_LINES.pattern)
-TRAILER_LINE = re.compile(rf"(?:{TOKEN}:{VALUE})?\r\n".encode("latin-1"))
-CRLF = re.compile(rb"\r\n")
 HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?")
 ABSOLUTE = re.compile(rf"(https?)://({AUTHORITY})(/[^?]*|)(\?.*|)", re.IGNORECASE)
 AUTHORITY_FORM = re.compile(rf"(?=.*:[0-9]+\Z){AUTHORITY}")
@@ -167,16 +163,15 @@ STATUS = re.compile(rf"[2-5][0-9][0-9] {VALUE}")
 FIELD_NAME = re.compile(TOKEN)
 FIELD_VALUE = re.compile(VALUE)
 
-# Wrong anywhere in a head, and refused before the head is whole. A bare LF or CR ends a line for some
-# parsers and not for others: two readings of one head, and between them a smuggled request.
+# Wrong anywhere in a line, and refused before the line is whole. A bare LF or CR ends a line for some parsers
+# and not for others: two readings of one request, and between them a smuggled one.
 BARE_LF, BARE_CR, CONTROL = r"(?<!\r)\n", r"\r(?=[^\n])", r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 FORBIDDEN_OCTETS = re.compile(f"{BARE_LF}|{BARE_CR}|{CONTROL}".encode())
-CRLF_RULE = "a line ends in CRLF, not in a bare LF"
 
 # Why a head is malformed, most telling first: what to search for, the status, the rule.
 HEAD_FAULTS = (
     (r"\A\r\n", 400, "too many empty lines before the request-line (RFC 9112 2.2)"),
-    (BARE_LF, 400, CRLF_RULE + " (RFC 9112 2.2)"),
+    (BARE_LF, 400, "a line ends in CRLF, not in a bare LF (RFC 9112 2.2)"),
     (BARE_CR, 400, "a CR is followed by a LF (RFC 9112 2.2)"),
     (CONTROL, 400, "a head has no control characters (RFC 9110 5.5)"),
     (r"\A[^\r]* HTTP/[02-9]\.[0-9]\r", 505, "the major version is 1 (RFC 9110 15.6.6)"),
@@ -191,13 +186,14 @@ HEAD_FAULTS = (
 )
 
 
-def explain_bad_head(head: str) -> HTTPError:
-    """Return the refusal that names the rule which `head` breaks."""
+def explain_bad_head(head: Union[bytes, bytearray]) -> HTTPError:
+    """Return the refusal that names the rule which a head, or its beginning, breaks."""
+    text = head.decode("latin-1")
     for pattern, status, rule in HEAD_FAULTS:
-        found = re.search(pattern, head)
+        found = re.search(pattern, text)
         if found:
             return HTTPError(status, rule, found.group())
-    return HTTPError(400, "not a request (RFC 9112 2.1)", head)
+    return HTTPError(400, "not a request (RFC 9112 2.1)", text)
 
 
 # ---- transport: the socket, tried first and waited for by yielding ----------------------------
@@ -225,6 +221,7 @@ NO_EVENTS, READABLE, WRITABLE = 0, select.POLLIN, select.POLLOUT  # epoll has th
 
 NEVER = float("inf")
 DONTWAIT = socket.MSG_DONTWAIT
+RECORD_BYTES = 16384  # of TLS (RFC 8446 5.1): of a longer write nothing counts as sent before all of it is
 LINGER_OFF, LINGER_RESET = struct.pack("ii", 0, 0), struct.pack("ii", 1, 0)  # struct linger
 
 
@@ -240,17 +237,6 @@ def grace_left(limits: Limits, state: int, timeout: float) -> float:
 class Connection:
     """A client's socket, and in `buffer` what was received and is not used yet."""
 
-    buffer: Any = b""  # bytes, and a bytearray while a head is gathered
-    head: Optional[bytes] = None  # the last one
-    request: Optional[Request] = None  # made of it; None while one is read
-    since = 0.0  # the beginning of an exchange, where it is logged
-    sent = 0  # bytes of a response that the kernel has taken
-    drain_deadline = NEVER  # for pipelined requests, when the server is closing
-    turn_ends = 0.0
-    client_text: Tuple[Any, bytes] = (None, b"")  # a request, and what the scoreboard shows of it
-    call: Any = None
-    release: Any = None
-
     def __init__(self, sock: socket.socket, peer: Any, listener: Listener, context: ServerContext) -> None:
         self.sock: Any = sock
         # A peer of AF_UNIX has no address.
@@ -260,6 +246,19 @@ class Connection:
         self.request_cache = listener.request_caches[self.trusted]
         self.context = context
         self.limits = context.limits
+        self.buffer: Any = b""  # bytes, and a bytearray while a head or a body is taken from it in pieces
+        self.head: Union[bytes, bytearray] = b""  # the last one
+        self.request: Optional[Request] = None  # made of it; None while one is read
+        self.since = 0.0  # the beginning of an exchange, where it is logged
+        self.sent = 0  # bytes of a response that the kernel has taken
+        self.deadline = NEVER  # of what is received or sent
+        self.drain_deadline = NEVER  # for pipelined requests, when the server is closing
+        self.turn_ends = 0.0
+        self.client_text: Tuple[Any, bytes] = (None, b"")  # a request, and what the scoreboard shows of it
+        self.secure = False  # TLS is on
+        self.wanted = NO_EVENTS  # what TLS waits for
+        self.call: Any = None  # set by the runner, as release
+        self.release: Any = None
 
     def client(self) -> str:
         """Return the client's address for logs, as far as it is known."""
@@ -267,14 +266,21 @@ class Connection:
 
     def attempt(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Return what a call on the socket returns, None where it would block. Raises ClientDisconnected."""
+        self.wanted = NO_EVENTS
         try:
             return call(*arguments)
         except BlockingIOError:
             return None
         except OSError as error:
+            if self.secure:
+                import ssl
+
+                if isinstance(error, (ssl.SSLWantReadError, ssl.SSLWantWriteError)):
+                    self.wanted = READABLE if isinstance(error, ssl.SSLWantReadError) else WRITABLE
+                    return None
             raise ClientDisconnected from error
 
-    def retry(self, state: int, deadline: float, call: Callable[..., Any], *arguments: Any) -> Steps[Any]:
+    def retry(self, state: int, call: Callable[..., Any], *arguments: Any) -> Steps[Any]:
         """Return what a call on the socket returns in the end. Raises TimeoutError, ClientDisconnected."""
         ready = True
         while True:  # once more after the deadline too, so that bytes which are there are not lost
@@ -283,14 +289,43 @@ class Connection:
                 return result
             if not ready:
                 raise TimeoutError
-            ready = yield state, deadline - time.monotonic()
+            ready = yield state, self.deadline - time.monotonic()
 
-    def receive(self, state: int, deadline: float) -> Steps[bytes]:
-        """Return what arrives, b"" at the end. Raises TimeoutError, ClientDisconnected."""
-        return self.retry(state, deadline, self.sock.recv, Limits.block_bytes)
+    def receive(self, state: int) -> Steps[None]:
+        """Add what arrives to the buffer. Raises TimeoutError, and ClientDisconnected also at the end."""
+        yield from self.yield_turn()
+        started = self.head or self.buffer
+        data = yield from self.retry(state if started else FIRST_BYTE, self.sock.recv, Limits.block_bytes)
+        if not data:
+            raise ClientDisconnected
+        self.buffer += data
+        if state == READ_BODY:  # a head has no more time for each byte
+            self.extend_deadline(self.limits.stall_timeout_s, len(data))
+
+    def take_line(self, state: int, malformed: Any, limit: int, too_long: HTTPError) -> Steps[bytes]:
+        """Take a line of at most `limit` bytes and its CRLF from the buffer. What no line may have is refused
+        before it is whole, by what `malformed` makes of it. Raises HTTPError, and as receive() does."""
+        limit, searched = limit + 2, 0
+        while True:
+            end = self.buffer.find(b"\n", searched, limit) + 1
+            if end:
+                line = bytes(self.buffer[:end])
+                if not line.endswith(b"\r\n"):
+                    raise malformed(line)
+                del self.buffer[:end]
+                return line
+            size = min(limit, len(self.buffer))
+            if FORBIDDEN_OCTETS.search(self.buffer, max(0, searched - 1), size):
+                raise malformed(self.buffer[:size])
+            if size == limit:
+                raise too_long
+            searched = size
+            yield from self.receive(state)
 
     def send_now(self, data: Union[bytes, memoryview]) -> int:
         """Send what the socket takes at once; return how many bytes that is. Raises ClientDisconnected."""
+        if self.secure:
+            data = data[:RECORD_BYTES]
         sent: int = self.attempt(self.sock.send, data) or 0
         self.sent += sent
         return sent
@@ -300,48 +335,49 @@ class Connection:
         sent = self.send_now(data)
         if sent < len(data):
             rest = memoryview(data)[sent:]
-            yield from self.transfer(len(rest), lambda done: self.attempt(self.sock.send, rest[done:]))
+            yield from self.transfer(len(rest), lambda done: self.send_now(rest[done:]))
 
-    def send_file(self, file: int, offset: int, count: int) -> Steps[None]:
-        """Send `count` bytes of a regular file. Raises ClientDisconnected, EOFError, OSError of the file."""
-        by_kernel = not self.context.tls  # the kernel has no key
+    def send_file(self, file: int, offset: int, count: int) -> Steps[int]:
+        """Have the kernel send `count` bytes of a regular file; return how many it has sent: fewer where it
+        refuses, as a sandbox, FUSE and some file systems do. Raises ClientDisconnected, EOFError."""
+        before = self.sent
 
-        def send_part(done: int) -> Any:
-            nonlocal by_kernel
-            if by_kernel:
-                try:
-                    return os.sendfile(self.sock.fileno(), file, offset + done, count - done)
-                except BlockingIOError:
-                    return None
-                except ConnectionError as error:
-                    raise ClientDisconnected from error
-                except OSError:  # a sandbox, FUSE and some file systems refuse it: ENOSYS, EPERM, EINVAL, ...
-                    by_kernel = False
-            data = os.pread(file, min(Limits.block_bytes, count - done), offset + done)
-            return self.attempt(self.sock.send, data) if data else 0
+        def send_part(done: int) -> int:
+            try:
+                sent = os.sendfile(self.sock.fileno(), file, offset + done, count - done)
+            except BlockingIOError:
+                return 0
+            except ConnectionError as error:
+                raise ClientDisconnected from error
+            if not sent:
+                raise EOFError("the file became shorter while it was sent")
+            self.sent += sent
+            return sent
 
-        return self.transfer(count, send_part)
+        try:
+            yield from self.transfer(count, send_part)
+        except OSError:  # ENOSYS, EPERM, EINVAL, ...
+            pass
+        return self.sent - before
 
-    def transfer(self, count: int, send: Callable[[int], Optional[int]]) -> Steps[None]:
-        """Send `count` bytes at the client's pace. `send` takes how many are sent, and returns how many more
-        it sent, None where it would block. Raises ClientDisconnected, also for a client that is too slow."""
-        stall_s, done = self.limits.send_timeout_s, 0
-        deadline = self.extend_deadline(stall_s)
+    def transfer(self, count: int, send_part: Callable[[int], int]) -> Steps[None]:
+        """Send `count` bytes at the client's pace. `send_part` takes how many are sent, and returns how many
+        more it sent at once. Raises ClientDisconnected, also for a client that is too slow."""
+        done, stall_s = 0, self.limits.send_timeout_s
+        self.deadline = time.monotonic() + stall_s
         while done < count:
-            sent = send(done)
+            sent = send_part(done)
             if sent:
                 done += sent
-                self.sent += sent
-                deadline = self.extend_deadline(stall_s, deadline, sent)
+                self.extend_deadline(stall_s, sent)
                 yield from self.yield_turn()
-            elif sent == 0:
-                raise EOFError("the file became shorter while it was sent")
-            elif not (yield WRITE, deadline - time.monotonic()):
+            elif not (yield WRITE, self.deadline - time.monotonic()):
                 raise ClientDisconnected
 
-    def extend_deadline(self, stall_s: float, deadline: float = NEVER, moved: int = 0) -> float:
-        """Return the deadline of a transfer: each byte extends it, but to no more than a stall from now."""
-        return min(time.monotonic() + stall_s, deadline + moved / self.limits.rate_bytes_per_s)
+    def extend_deadline(self, stall_s: float, moved: int) -> None:
+        """Give a transfer more time for each byte that was moved, but no more than a stall from now."""
+        most = time.monotonic() + stall_s
+        self.deadline = min(most, self.deadline + moved / self.limits.rate_bytes_per_s)
 
     def yield_turn(self) -> Steps[None]:
         """Give other connections their turn, where this one has used up its time."""
@@ -351,11 +387,15 @@ class Connection:
 
     def is_last_response(self) -> bool:
         """Return whether the server closes the connection after this response."""
-        if not self.context.is_closing():
+        context, flags = self.context, self.context.flags
+        closing = context.closing or context.full or flags[CLOSING]
+        if context.server_pid and not closing:
+            closing = flags[FULL] or os.getppid() != context.server_pid
+        if not closing:
             return False
         # Requests that are in the socket already are answered, for two seconds: closing with unread bytes
         # would reset the connection, and lose them.
-        self.buffer = self.buffer or self.attempt(self.sock.recv, Limits.block_bytes, DONTWAIT) or b""
+        self.buffer = self.buffer or self.attempt(self.sock.recv, Limits.block_bytes) or b""
         now = time.monotonic()
         self.drain_deadline = min(self.drain_deadline, now + self.limits.linger_s)
         return not self.buffer or now > self.drain_deadline
@@ -367,14 +407,24 @@ class Connection:
         except OSError:  # the client has reset it
             pass
 
+    def end_sending(self) -> None:
+        """Say that this was all, in TLS by close_notify (RFC 8446 6.1). Raises OSError."""
+        if self.secure:
+            self.secure = False
+            try:
+                self.sock.unwrap()
+            except (OSError, ValueError):  # it would wait for an answer
+                pass
+        self.sock.shutdown(socket.SHUT_WR)
+
     def lingering_close(self) -> Steps[None]:
-        """Shut the sending side down, then discard what arrives for a while: closing with unread bytes would
-        reset the connection, and the reset can overtake the response (RFC 9112 9.6)."""
-        deadline, discarded = time.monotonic() + self.limits.linger_s, 0
+        """End sending, then discard what arrives for a while: closing with unread bytes would reset the
+        connection, and the reset can overtake the response (RFC 9112 9.6)."""
+        self.deadline, discarded = time.monotonic() + self.limits.linger_s, 0
         try:
-            self.sock.shutdown(socket.SHUT_WR)
+            self.end_sending()
             while discarded < self.limits.linger_bytes:
-                data = yield from self.receive(FIRST_BYTE, deadline)
+                data = yield from self.retry(FIRST_BYTE, self.sock.recv, Limits.block_bytes)
                 if not data:
                     return
                 discarded += len(data)
@@ -383,68 +433,23 @@ class Connection:
 
     def start_tls(self, tls: Any) -> Steps[None]:
         """Put TLS below the conversation. Raises ClientDisconnected, TimeoutError, HTTPError."""
-        deadline = time.monotonic() + self.limits.header_timeout_s
-        self.sock.setblocking(False)
+        import ssl
+
+        self.deadline = time.monotonic() + self.limits.header_timeout_s
         # Before anything waits for the socket: where the client has reset it, ssl closes the descriptor.
         wrap = functools.partial(tls.wrap_socket, server_side=True, do_handshake_on_connect=False)
-        self.sock = secure = self.attempt(wrap, self.sock)
+        self.sock = sock = self.attempt(wrap, self.sock)
         try:
-            first = yield from self.retry(FIRST_BYTE, deadline, secure.recv, 1, socket.MSG_PEEK)
+            first = yield from self.retry(FIRST_BYTE, socket.socket.recv, sock, 1, socket.MSG_PEEK)
             if first and first != b"\x16":  # RFC 8446 5.1: a handshake
                 raise HTTPError(400, "this port speaks https (RFC 9110 4.2.2)")
-            yield from self.retry(READ_HEAD, deadline, secure.do_handshake)
+            self.secure = True
+            yield from self.retry(READ_HEAD, lambda: sock.do_handshake() or True)
         except (ClientDisconnected, HTTPError, TimeoutError) as error:
-            self.sock = socket.socket(fileno=secure.detach())
-            if isinstance(error.__cause__, ConnectionAbortedError):  # the alert has to reach the client
+            self.sock, self.secure = socket.socket(fileno=sock.detach()), False
+            if isinstance(error.__cause__, ssl.SSLError):  # the alert has to reach the client
                 yield from self.lingering_close()
             raise
-
-
-def tls_socket_class() -> Any:
-    """Return ssl.SSLSocket, changed to what a conversation needs of a socket."""
-    import ssl  # takes 15 ms
-
-    class TLSSocket(ssl.SSLSocket):
-        """Never blocks, and raises what a plain socket raises. `wanted` is the event that TLS waits for."""
-
-        RECORD_BYTES = 16384  # RFC 8446 5.1; of a longer write nothing counts as sent before all of it is
-        wanted = NO_EVENTS
-
-        def translate(self, call: Callable[..., Any], *arguments: Any) -> Any:
-            """Return what `call` returns. Raises OSError as a plain socket does."""
-            self.wanted = NO_EVENTS
-            try:
-                return call(*arguments)
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
-                self.wanted = READABLE if isinstance(error, ssl.SSLWantReadError) else WRITABLE
-                raise BlockingIOError from None
-            except ssl.SSLError as error:  # its errno is not the system's
-                raise ConnectionAbortedError(error.reason) from error
-
-        def do_handshake(self, block: bool = False) -> Any:
-            """Go on with the handshake; return True at its end."""
-            self.translate(super().do_handshake)
-            return True
-
-        def recv(self, count: int = 0, flags: int = 0) -> bytes:
-            """Receive. A peek sees the bytes below TLS: whether the client is there, and how it begins."""
-            if flags & socket.MSG_PEEK:
-                return socket.socket.recv(self, count, flags)
-            return bytes(self.translate(super().recv, count))
-
-        def send(self, data: Any, flags: int = 0) -> int:
-            """Send. OpenSSL takes an empty write for the end of the connection."""
-            return int(self.translate(super().send, data[: self.RECORD_BYTES])) if data else 0
-
-        def shutdown(self, how: int) -> None:
-            """Send close_notify, which says that this was all (RFC 8446 6.1); wait for no answer."""
-            try:
-                self.unwrap()
-            except (OSError, ValueError):
-                pass
-            super().shutdown(how)
-
-    return TLSSocket
 
 
 def tls_context(certfile: str, keyfile: Optional[str], ca_certs: Optional[str]) -> Any:
@@ -452,7 +457,6 @@ def tls_context(certfile: str, keyfile: Optional[str], ca_certs: Optional[str]) 
     import ssl
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.sslsocket_class = tls_socket_class()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     context.options |= ssl.OP_NO_RENEGOTIATION  # with older OpenSSL a client may ask for it without end
@@ -524,11 +528,10 @@ class Request:
     def __init__(self, head: bytes, connection: Connection) -> None:
         """Raises HTTPError for a head that breaks a rule."""
         limits, context = connection.limits, connection.context
-        text = head.decode("latin-1")
-        first, *lines = text[:-4].split("\r\n")
+        first, *lines = head[:-4].decode("latin-1").split("\r\n")
         match = REQUEST_LINE.fullmatch(first)
         if not match:
-            raise explain_bad_head(text)
+            raise explain_bad_head(head)
         self.method, target, minor = match.groups()
         self.minor = int(minor)
         self.line = head[: len(first)]
@@ -549,7 +552,7 @@ class Request:
         try:
             self.add_fields(lines)
         except ValueError:
-            raise explain_bad_head(text) from None
+            raise explain_bad_head(head) from None
         self.parse_target(target)
         self.parse_framing(limits)
         self.apply_forwarded(connection)
@@ -704,7 +707,6 @@ class RequestCache:
 
     def add(self, head: bytes, connection: Connection) -> Request:
         """Return the request that a head is; keep it if the head has come before. Raises HTTPError."""
-        connection.request = None
         request = Request(head, connection)
         now = time.monotonic()
         if now > self.expires_at or len(self.seen) >= Limits.cached_requests:
@@ -718,68 +720,49 @@ class RequestCache:
         return request
 
 
-def read_head(connection: Connection) -> Steps[bytes]:
-    """Return the next head, b"" when nothing comes. Raises HTTPError, ClientDisconnected."""
-    data: Optional[bytes] = None
-    if connection.buffer:  # pipelined: others have their turn before it
-        yield from connection.yield_turn()
-        data = connection.buffer
-    elif not connection.request:  # else a response was just sent, and the next request is hardly there yet
-        data = connection.attempt(connection.sock.recv, Limits.block_bytes)
-    if data is None and connection.request:
-        ready = yield KEEP_ALIVE, connection.limits.keep_alive_s
-        data = connection.attempt(connection.sock.recv, Limits.block_bytes)  # also at the last moment
-        if data is None and not ready:
-            return b""
-    if data == b"" or data in connection.request_cache.requests:
-        connection.buffer = b""
-        return data
+def read_request(connection: Connection, data: Optional[bytes]) -> Steps[Optional[Request]]:
+    """Return the next request, of which `data` has arrived; None when nothing comes, or the end. Raises
+    HTTPError, ClientDisconnected."""
     end = data.find(b"\r\n\r\n") + 4 if data else 0
     if data and end >= 4 and not data.startswith(b"\r\n"):
-        connection.buffer = data[end:]
-        return data[:end]
-    connection.buffer = bytearray(data or b"")
-    return (yield from gather_head(connection))
+        head, connection.buffer = data[:end], data[end:]
+    else:
+        head = yield from gather_head(connection, data)
+        if not head:
+            return None
+    connection.head, connection.request = head, None
+    return connection.request_cache.requests.get(head) or connection.request_cache.add(head, connection)
 
 
-def gather_head(connection: Connection) -> Steps[bytes]:
-    """Return the next head, in however many pieces it comes, without blank lines before it; b"" when nothing
-    comes. What cannot become a head is refused at once. Raises HTTPError, ClientDisconnected."""
-    limits, searched, checked, blank = connection.limits, 0, 0, 0
-    connection.request = connection.head = None
-    data: bytearray = connection.buffer
-    deadline = time.monotonic() + limits.header_timeout_s
-    while True:
-        while data.startswith(b"\r\n") and blank < limits.blank_lines:
-            del data[:2]
-            searched, blank = 0, blank + 1
-        end = data.find(b"\r\n\r\n", max(0, searched - 3))
-        size = end if end >= 0 else len(data)
-        if FORBIDDEN_OCTETS.search(data, max(0, searched - 1), size):
-            raise explain_bad_head(data[:size].decode("latin-1"))
-        longest = limits.request_line_bytes + 2
-        if size >= longest and data.find(b"\r\n", 0, longest) < 0:
-            raise limit_error(414, "the request-line", limits.request_line_bytes)
-        if size > limits.head_bytes:
-            raise limit_error(431, "the head", limits.head_bytes)
-        last = data.rfind(b"\r\n", max(checked, searched - 1), size)
-        if last >= 0:  # the lines up to there are complete
-            if not (FIELD_LINES if checked else HEAD_PREFIX).fullmatch(data, checked, last + 2):
-                raise explain_bad_head(data[: last + 2].decode("latin-1") + "\r\n")
-            checked = last + 2
-        if end >= 0:
-            connection.buffer = bytes(data[end + 4 :])
-            return bytes(data[: end + 4])
-        searched = size
-        try:
-            more = yield from connection.receive(READ_HEAD if data else FIRST_BYTE, deadline)
-        except TimeoutError:
-            if not data:
-                return b""
-            raise limit_error(408, "the time for a head", limits.header_timeout_s, "seconds") from None
-        if not more:
+def gather_head(connection: Connection, data: Optional[bytes]) -> Steps[bytes]:
+    """Return the next head without blank lines before it, b"" when nothing comes. It is taken line by line:
+    what cannot become a head is refused at once. Raises HTTPError, ClientDisconnected."""
+    limits, head = connection.limits, bytearray()
+    connection.request, connection.head, connection.buffer = None, head, bytearray(data or b"")
+    if data == b"":
+        return b""
+    connection.deadline = time.monotonic() + limits.header_timeout_s
+    take_line = functools.partial(connection.take_line, READ_HEAD, lambda part: explain_bad_head(head + part))
+    pattern, limit = REQUEST_LINE, limits.request_line_bytes
+    try:
+        for _ in range(limits.blank_lines + 1):
+            line = yield from take_line(limit, limit_error(414, "the request-line", limit))
+            if line != b"\r\n":
+                break
+        while line != b"\r\n" or not head:
+            head += line
+            if not pattern.fullmatch(line[:-2].decode("latin-1")):
+                raise explain_bad_head(head)
+            if len(head) > limits.head_bytes:
+                raise limit_error(431, "the head", limits.head_bytes)
+            pattern, limit = FIELD_LINE, limits.field_line_bytes
+            line = yield from take_line(limit, limit_error(431, "a field line", limit))
+    except TimeoutError:
+        if not (head or connection.buffer):
             return b""
-        data += more
+        raise limit_error(408, "the time for a head", limits.header_timeout_s, "seconds") from None
+    connection.buffer = bytes(connection.buffer)
+    return bytes(head + line)
 
 
 # ---- body: read whole before the application is called, by either framing ---------------------
@@ -805,94 +788,75 @@ class Spool:
         self.size += len(data)
 
 
-class BodyReader:
-    """Moves a request's body from its connection to a spool."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.limits = connection.limits
-        self.buffer = bytearray(connection.buffer)
-        self.spool = Spool(self.limits.memory_bytes)
-        self.deadline = connection.extend_deadline(self.limits.stall_timeout_s)
-
-    def read(self, request: Request, environ: Environ) -> Steps[None]:
-        """Put the body into the environ, as a file. Raises HTTPError, ClientDisconnected."""
-        if request.expects_continue and not self.buffer:
-            yield from self.connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        try:
-            yield from self.move_chunks() if request.chunked else self.move(request.length)
-            self.spool.file.seek(0)
-        except OSError as error:
-            log("error", f"cannot keep a body of more than {self.spool.size} bytes: {error.strerror}")
-            raise HTTPError(500, "this body cannot be kept") from None
-        self.connection.buffer = bytes(self.buffer)
-        environ["wsgi.input"] = self.spool.file
-        environ["CONTENT_LENGTH"] = str(self.spool.size)
-
-    def receive(self) -> Steps[bytes]:
-        """Return what arrives next."""
-        yield from self.connection.yield_turn()
-        try:
-            data = yield from self.connection.receive(READ_BODY, self.deadline)
-        except TimeoutError:
-            rule = f"a body arrives at {self.limits.rate_bytes_per_s} bytes a second (RFC 9110 15.5.9)"
-            raise HTTPError(408, rule) from None
-        self.deadline = self.connection.extend_deadline(self.limits.stall_timeout_s, self.deadline, len(data))
-        if not data:  # a body that ends early is never passed on as a whole one (RFC 9112 8)
-            raise ClientDisconnected
-        return data
-
-    def move(self, count: int) -> Steps[None]:
-        """Move the next `count` bytes to the spool."""
-        data: Union[bytes, bytearray] = self.buffer[:count]
-        del self.buffer[:count]
-        while True:
-            self.spool.write(data)
-            count -= len(data)
-            if not count:
-                return
-            more = yield from self.receive()
-            data = more[:count]
-            self.buffer += more[count:]
-
-    def move_chunks(self) -> Steps[None]:
-        """Move the data of all chunks; drop the trailer section, which is not merged (RFC 9112 7.1)."""
-        limits = self.limits
-        for _ in range(limits.chunks + 1):  # and the last-chunk
-            rule = "a chunk begins with a hexadecimal chunk-size, and perhaps extensions"
-            line = yield from self.take_line(CHUNK_LINE, limits.chunk_line_bytes, 400, rule)
-            size = int(line[1], 16)
-            if self.spool.size + size > limits.body_bytes:
-                raise limit_error(413, "the body", limits.body_bytes)
-            if not size:
-                break
-            yield from self.move(size)
-            yield from self.take_line(CRLF, 2, 400, "a chunk ends in CRLF")
+def read_body(connection: Connection, request: Request, environ: Environ) -> Steps[None]:
+    """Put the body of a request into the environ, as a file. Raises HTTPError, ClientDisconnected."""
+    limits = connection.limits
+    spool = Spool(limits.memory_bytes)
+    if request.expects_continue and not connection.buffer:
+        yield from connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    connection.buffer = bytearray(connection.buffer)
+    connection.deadline = time.monotonic() + limits.stall_timeout_s
+    try:
+        if request.chunked:
+            yield from move_chunks(connection, spool)
         else:
-            raise limit_error(413, "the body", limits.chunks, "chunks")
-        for _ in range(limits.fields + 1):
-            rule = "a trailer section is field lines, and ends in an empty one"
-            line = yield from self.take_line(TRAILER_LINE, limits.field_line_bytes + 2, 431, rule)
-            if line[0] == b"\r\n":
-                return
-        raise limit_error(431, "the trailer section", limits.fields, "field lines")
+            yield from move(connection, spool, request.length)
+        spool.file.seek(0)
+    except TimeoutError:
+        rule = f"a body arrives at {limits.rate_bytes_per_s} bytes a second (RFC 9110 15.5.9)"
+        raise HTTPError(408, rule) from None
+    except OSError as error:
+        log("error", f"cannot keep a body of more than {spool.size} bytes: {error.strerror}")
+        raise HTTPError(500, "this body cannot be kept") from None
+    connection.buffer = bytes(connection.buffer)
+    environ["wsgi.input"] = spool.file
+    environ["CONTENT_LENGTH"] = str(spool.size)
 
-    def take_line(self, pattern: re.Pattern[bytes], limit: int, status: int, rule: str) -> Steps[Any]:
-        """Take a line of at most `limit` bytes from the buffer; return its match with `pattern`."""
-        while True:
-            end = self.buffer.find(b"\n", 0, limit) + 1
-            line = bytes(self.buffer[:end])
-            found = pattern.fullmatch(line)
-            if found:
-                del self.buffer[:end]
-                return found
-            if end or (pattern is CRLF and len(self.buffer) >= limit):
-                bare = pattern is not CRLF and not line.endswith(b"\r\n")
-                part = self.buffer[: end or limit].decode("latin-1")
-                raise HTTPError(400, (CRLF_RULE if bare else rule) + " (RFC 9112 7.1)", part)
-            if len(self.buffer) >= limit:
-                raise limit_error(status, "a line of the chunked coding", limit)
-            self.buffer += yield from self.receive()
+
+def move(connection: Connection, spool: Spool, count: int) -> Steps[None]:
+    """Move the next `count` bytes to the spool. Raises as receive() does, and OSError."""
+    while True:
+        data = connection.buffer[:count]
+        del connection.buffer[:count]
+        spool.write(data)
+        count -= len(data)
+        if not count:
+            return
+        yield from connection.receive(READ_BODY)
+
+
+def move_chunks(connection: Connection, spool: Spool) -> Steps[None]:
+    """Move the data of all chunks; drop the trailer section, which is not merged (RFC 9112 7.1)."""
+    limits = connection.limits
+    rule = "a chunk is a hexadecimal chunk-size, extensions, CRLF, data and CRLF; a trailer is a field line"
+
+    def malformed(part: bytes) -> HTTPError:
+        return HTTPError(400, rule + " (RFC 9112 7.1)", part.decode("latin-1"))
+
+    take_line = functools.partial(connection.take_line, READ_BODY, malformed)
+    too_long = limit_error(400, "a chunk-size with its extensions", limits.chunk_line_bytes)
+    for _ in range(limits.chunks + 1):  # and the last-chunk
+        line = yield from take_line(limits.chunk_line_bytes, too_long)
+        match = CHUNK_LINE.fullmatch(line)
+        if not match:
+            raise malformed(line)
+        size = int(match[1], 16)
+        if spool.size + size > limits.body_bytes:
+            raise limit_error(413, "the body", limits.body_bytes)
+        if not size:
+            break
+        yield from move(connection, spool, size)
+        yield from take_line(0, malformed(b""))
+    else:
+        raise limit_error(413, "the body", limits.chunks, "chunks")
+    too_long = limit_error(431, "a trailer", limits.field_line_bytes)
+    for _ in range(limits.fields + 1):
+        line = yield from take_line(limits.field_line_bytes, too_long)
+        if line == b"\r\n":
+            return
+        if not FIELD_LINE.fullmatch(line[:-2].decode("latin-1")):
+            raise malformed(line)
+    raise limit_error(431, "the trailer section", limits.fields, "field lines")
 
 
 # ---- environ: what the application is given (PEP 3333) ----------------------------------------
@@ -932,22 +896,21 @@ class FileWrapper:
 class ServerContext:
     """What all conversations of a process share."""
 
-    app: Any = None
-    tls: Any = None  # an ssl.SSLContext
-    access_log: Optional[AccessLog] = None
-    verbose = False  # log each refused request
-    reraise: Any = ClientDisconnected  # exceptions out of a call that are not the application's failure
-    closing = False  # this process closes each connection after its response
-    full = False  # while others wait
-    server_pid = 0  # of the Server, in its children: a busy one sees the end of the lifeline late
-    requests_left = NEVER  # until --max-requests
-    on_max_requests: Callable[[], None]
-
     def __init__(self, limits: Limits, trusted: TrustedProxies, slots: int = 1, root: str = "") -> None:
         self.limits = limits
         self.trusted = trusted
         self.board = Scoreboard(slots)
         self.flags = self.board.memory
+        self.app: Any = None
+        self.tls: Any = None  # an ssl.SSLContext
+        self.access_log: Optional[AccessLog] = None
+        self.verbose = False  # log each refused request
+        self.reraise: Any = ClientDisconnected  # out of a call, these are not the application's failure
+        self.closing = False  # this process closes each connection after its response
+        self.full = False  # while others wait
+        self.server_pid = 0  # of the Server, in its children: a busy one sees the end of the lifeline late
+        self.requests_left = NEVER  # until --max-requests
+        self.on_max_requests: Any = None  # called then
         self.environ: Environ = {
             "SCRIPT_NAME": os.fsencode(root).decode("latin-1"),
             "SERVER_SOFTWARE": "webserver.py/" + __version__,
@@ -961,12 +924,6 @@ class ServerContext:
             "wsgi.file_wrapper": FileWrapper,
         }
 
-    def is_closing(self) -> bool:
-        """Return whether each connection closes after its response, also because the Server is dead."""
-        flags = self.flags
-        orphan = self.server_pid and os.getppid() != self.server_pid
-        return bool(self.closing or self.full or flags[CLOSING] or flags[FULL] or orphan)
-
 
 # ---- response: from what the application says to bytes ----------------------------------------
 
@@ -974,24 +931,15 @@ DAYS = "Mon Tue Wed Thu Fri Sat Sun".split()
 MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 
-class Clock:
-    """The time in UTC as bytes, which are made once a second, in English in any locale."""
-
-    def __init__(self, form: str) -> None:
-        self.form = form  # of strftime, with {day} and {month}
-        self.second, self.text = NEVER, b""
-
-    def read(self) -> bytes:
-        """Return the time."""
-        now = time.time()
-        if not self.second <= now < self.second + 1:
-            when = time.gmtime(now)
-            form = self.form.format(day=DAYS[when.tm_wday], month=MONTHS[when.tm_mon - 1])
-            self.second, self.text = now // 1, time.strftime(form, when).encode()
-        return self.text
+@functools.lru_cache(maxsize=4)  # for once a second, in each form
+def format_time(second: float, form: str) -> bytes:
+    """Return a time in UTC, in English in any locale: `form` is of strftime, with {day} and {month}."""
+    when = time.gmtime(second)
+    text = form.format(day=DAYS[when.tm_wday], month=MONTHS[when.tm_mon - 1])
+    return time.strftime(text, when).encode()
 
 
-date_line = Clock("Date: {day}, %d {month} %Y %H:%M:%S GMT\r\n\r\n").read  # and the end of a head
+DATE = "Date: {day}, %d {month} %Y %H:%M:%S GMT\r\n\r\n"  # and the end of a head
 
 # The server sets these, whatever the application says (RFC 9110 7.6.1, PEP 3333).
 HOP_BY_HOP = frozenset("connection keep-alive proxy-connection te trailer transfer-encoding upgrade".split())
@@ -1033,24 +981,55 @@ class ResponseHead:
         self.lines = "".join(lines).encode("latin-1")
 
 
-# An application repeats itself.
+# An application repeats itself, and its framing.
 cached_response_head = functools.lru_cache(maxsize=Limits.cached_response_heads)(ResponseHead)
+
+
+@functools.lru_cache(maxsize=Limits.cached_response_heads)
+def frame_head(
+    head: ResponseHead, to_head: bool, minor: int, known: Optional[int], close: bool, second: float
+) -> Tuple[bytes, Optional[int], bool, bool, bool]:
+    """Return what goes on the wire, the length of the body that follows, None where it is not known, and
+    whether that is chunked, left out, and the connection's last (RFC 9112 6.3)."""
+    lines, length = head.lines, known if head.length is None and head.code != 304 else head.length
+    chunked, bodiless = False, head.code in BODILESS or to_head
+    if bodiless:
+        if head.code == 205:  # RFC 9110 15.3.6
+            length = 0
+        elif head.code == 204 or not length:  # RFC 9110 8.6; the body of a GET need not be empty
+            length = None
+    elif length is None:
+        chunked = minor > 0
+        close = close or not chunked
+    if length is not None:
+        lines += b"Content-Length: %d\r\n" % length
+    elif chunked:
+        lines += b"Transfer-Encoding: chunked\r\n"
+    if close:
+        lines += b"Connection: close\r\n"
+    elif not minor:
+        lines += b"Connection: keep-alive\r\n"
+    lines += b"\r\n" if head.has_date else format_time(second, DATE)
+    return lines, 0 if bodiless else length, chunked, bodiless, close
 
 
 class Response:
     """One response: start_response and write for the application, framing for the wire."""
 
-    head: Optional[ResponseHead] = None  # from start_response
-    headers_sent = False  # the head is on its way
-    left: Optional[int] = None  # bytes of the body still to come, None where that is not known
-    framing_bytes = 0  # of what was made for the wire, those that are not the body's
-    finished = False  # nothing more may be written
-    overflowed = False  # there is more than the Content-Length says
-    spool: Optional[Spool] = None  # what could not be sent at once
+    __slots__ = "bodiless chunked close connection finished framing_bytes head headers_sent left".split()
+    __slots__ += "overflowed request spool".split()
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self.connection = connection
         self.request = request
+        connection.sent = 0
+        self.head: Optional[ResponseHead] = None  # from start_response
+        self.headers_sent = False  # the head is on its way
+        self.left: Optional[int] = None  # bytes of the body still to come, None where that is not known
+        self.framing_bytes = 0  # of what was made for the wire, those that are not the body's
+        self.finished = False  # nothing more may be written
+        self.overflowed = False  # there is more than the Content-Length says
+        self.spool: Optional[Spool] = None  # what could not be sent at once
 
     def start(self, status: str, headers: List[Tuple[str, str]], exc_info: Optional[ExcInfo] = None) -> Any:
         """start_response of PEP 3333. Raises TypeError, ValueError, AssertionError, and `exc_info` when the
@@ -1090,34 +1069,16 @@ class Response:
             self.spool.write(data)
 
     def build_head(self, known: Optional[int]) -> bytes:
-        """Return the head, and decide the framing (RFC 9112 6.3). `known` is the length of a whole body."""
+        """Return the head, and decide the framing. `known` is the length of a whole body."""
         head, request = self.head, self.request
         if not head:
             raise AssertionError("the application did not call start_response (PEP 3333)")
-        lines, length = head.lines, known if head.length is None and head.code != 304 else head.length
-        self.chunked, self.bodiless = False, head.code in BODILESS or request.method == "HEAD"
-        self.close = head.close or self.connection.is_last_response() or not request.persistent
-        if self.bodiless:
-            if head.code == 205:  # RFC 9110 15.3.6
-                length = 0
-            elif head.code == 204 or not length:  # RFC 9110 8.6; the body of a GET need not be empty
-                length = None
-        elif length is None:
-            self.chunked = request.minor > 0
-            if not self.chunked:  # the end of the connection is the end of the body
-                self.close = True
-                self.connection.set_reset(True)
-        self.left = 0 if self.bodiless else length
-        if length is not None:
-            lines += b"Content-Length: %d\r\n" % length
-        elif self.chunked:
-            lines += b"Transfer-Encoding: chunked\r\n"
-        if self.close:
-            lines += b"Connection: close\r\n"
-        elif not request.minor:
-            lines += b"Connection: keep-alive\r\n"
+        close = head.close or not request.persistent or self.connection.is_last_response()
+        framed = frame_head(head, request.method == "HEAD", request.minor, known, close, time.time() // 1)
+        lines, self.left, self.chunked, self.bodiless, self.close = framed
+        if self.left is None and not self.chunked:  # the end of the connection is the end of the body
+            self.connection.set_reset(True)
         self.headers_sent = True
-        lines += b"\r\n" if head.has_date else date_line()
         self.framing_bytes += len(lines)
         return lines
 
@@ -1212,19 +1173,21 @@ class AccessLog:
 
     def __init__(self, path: str, as_json: bool) -> None:
         """Raises OSError."""
+        from json import dumps  # quotes for both formats
+
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self.file = 2 if path == "-" else os.open(path, flags, 0o666)
-        self.as_json = as_json
-        self.template, form = self.JSON if as_json else self.COMBINED
-        self.read_clock = Clock(form).read
+        self.template, self.time_form = self.JSON if as_json else self.COMBINED
+        self.dumps = dumps
 
     def close(self) -> None:
         """Close the file."""
         if self.file != 2:
             os.close(self.file)
 
-    def log_request(self, connection: Connection, status: int, size: int) -> None:
-        """Log how the last request on a connection was answered. The server goes on where that fails."""
+    def log_request(self, connection: Connection, status: int, framing_bytes: int) -> None:
+        """Log how the last request on a connection was answered, with so many bytes that are not the body's.
+        The server goes on where that fails."""
         request = connection.request  # None where it was refused
         quoted = request and request.log_fields
         if not quoted:
@@ -1236,21 +1199,17 @@ class AccessLog:
             request.log_fields = quoted
         line, referer, agent = quoted
         took_us = (time.monotonic() - connection.since) * 1e6 if request else 0
+        when, size = format_time(time.time() // 1, self.time_form), max(0, connection.sent - framing_bytes)
+        what = connection.client().encode(), when, line, status, size, referer, agent, took_us
         try:
-            what = line, status, size, referer, agent, took_us
-            os.write(self.file, self.template % (connection.client().encode(), self.read_clock(), *what))
+            os.write(self.file, self.template % what)
         except OSError as error:
             if connection.context.board.first(LOG_FAILED):
                 log("error", f"cannot write the access log: {error.strerror}")
 
     def quote(self, text: str, limit: int) -> bytes:
         """Return `text` quoted and escaped, so that it forges no line and controls no terminal, and cut."""
-        if self.as_json:
-            import json
-
-            quoted = json.dumps(text)
-        else:
-            quoted = '"' + text.encode("unicode_escape").decode().replace('"', '\\"') + '"'
+        quoted: str = self.dumps(text)
         if len(quoted) > limit:
             return self.quote(text[: len(text) * limit // len(quoted) - 4] + "...", limit)
         return quoted.encode()
@@ -1267,12 +1226,12 @@ def serve_connection(connection: Connection) -> Steps[None]:
             yield from connection.start_tls(context.tls)
         if (yield from serve_requests(connection)):
             # A client that did not ask for the end may be sending more.
-            unread = connection.buffer or connection.attempt(connection.sock.recv, 1, DONTWAIT)
+            unread = connection.buffer or connection.attempt(connection.sock.recv, 1)
             if unread or (connection.request and connection.request.persistent):
                 yield from connection.lingering_close()
                 return
         if context.tls:
-            connection.attempt(connection.sock.shutdown, socket.SHUT_WR)
+            connection.attempt(connection.end_sending)
     except HTTPError as error:
         if context.verbose and error.status != 500:
             log("notice", f"{connection.peer[0] or 'unix'} {error.rule} {error.status}")
@@ -1286,40 +1245,51 @@ def serve_connection(connection: Connection) -> Steps[None]:
 def serve_requests(connection: Connection) -> Steps[bool]:
     """Answer requests; return True when a response ends the connection, False when the client does. Raises
     HTTPError, ClientDisconnected."""
-    cache, access_log = connection.request_cache, connection.context.access_log
+    context, cache, request = connection.context, connection.request_cache, None
     while True:
-        head = connection.head = yield from read_head(connection)
-        if not head:
-            return False
-        request = connection.request = cache.requests.get(head) or cache.add(head, connection)
-        if access_log:
+        data: Any = connection.buffer
+        if data:  # pipelined: others have their turn before it
+            yield from connection.yield_turn()
+        elif not request:
+            data = connection.attempt(connection.sock.recv, Limits.block_bytes)
+        else:  # a response was just sent, and the next request is hardly there yet
+            ready = yield KEEP_ALIVE, connection.limits.keep_alive_s
+            data = connection.attempt(connection.sock.recv, Limits.block_bytes)  # also at the last moment
+            if data is None and not ready:
+                return False
+        request = cache.requests.get(data)
+        if request:
+            connection.head, connection.buffer = data, b""
+        else:
+            request = yield from read_request(connection, data)
+            if not request:
+                return False
+        connection.request = request
+        if context.access_log:
             connection.since = time.monotonic()
         environ = request.environ.copy()
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = request.client or connection.peer
         if request.has_body:
-            yield from BodyReader(connection).read(request, environ)
+            yield from read_body(connection, request, environ)
         else:
             environ["wsgi.input"] = io.BytesIO()
         response = Response(connection, request)
         try:
-            keep_alive = yield from exchange(response, environ)
+            yield from exchange(response, environ)
         finally:
-            if access_log and response.headers_sent and response.head:  # else it was refused, or is lost
-                sent = max(0, connection.sent - response.framing_bytes)
-                access_log.log_request(connection, response.head.code, sent)
-        if not keep_alive:
+            if context.access_log and response.headers_sent and response.head:  # else it was refused
+                context.access_log.log_request(connection, response.head.code, response.framing_bytes)
+        if response.close:
             return True
         del environ, response  # an idle connection holds none
 
 
-def exchange(response: Response, environ: Environ) -> Steps[bool]:
-    """Call the application and send its response; return whether the connection persists. Raises HTTPError,
-    ClientDisconnected."""
+def exchange(response: Response, environ: Environ) -> Steps[None]:
+    """Call the application and send its response. Raises HTTPError, ClientDisconnected."""
     request, connection = response.request, response.connection
     # All calls of one request run in a contextvars context of their own.
     context, run = connection.context, contextvars.copy_context().run
     blocks: Any = None
-    connection.sent = 0
     context.requests_left -= 1
     if not context.requests_left:
         context.on_max_requests()
@@ -1334,11 +1304,7 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
     except context.reraise:
         raise
     except BaseException as error:  # SystemExit and MemoryError too: the next request is not to blame
-        name = log_exception(request.line, error)
-        yield from send_spool(response)
-        if not response.headers_sent:
-            raise HTTPError(500, f"the application failed; the log has it as {name}") from None
-        raise ClientDisconnected from error  # the client sees that this was not a whole response
+        yield from fail(response, error)
     finally:
         response.finished = True
         try:
@@ -1356,7 +1322,16 @@ def exchange(response: Response, environ: Environ) -> Steps[bool]:
         yield from connection.send(memoryview(data)[sent:])
     if response.left is None and not response.chunked:
         connection.set_reset(False)
-    return not response.close
+
+
+def fail(response: Response, error: BaseException) -> Steps[None]:
+    """Log what the application raised, and answer it by 500, or have the client see that the response was not
+    a whole one. Raises HTTPError, ClientDisconnected."""
+    name = log_exception(response.request.line, error)
+    yield from send_spool(response)
+    if not response.headers_sent:
+        raise HTTPError(500, f"the application failed; the log has it as {name}") from None
+    raise ClientDisconnected from error
 
 
 def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[None]:
@@ -1369,13 +1344,16 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[None]:
         raise TypeError(f"the application returned {kind}, not an iterable of bytes (PEP 3333)")
     extent = blocks.extent() if isinstance(blocks, FileWrapper) and not response.headers_sent else None
     if extent:
-        file, offset, size = extent
+        file, at, size = extent
         yield from connection.send(response.build_head(size))
-        size = min(size, response.left or 0)
-        yield from connection.send_file(file, offset, size)
-        response.left = (response.left or 0) - size
-        response.finish()
-        return
+        left = min(size, response.left or 0)
+        end = at + left
+        if not connection.secure:  # the kernel has no key
+            sent = yield from connection.send_file(file, at, left)
+            at, response.left = at + sent, (response.left or 0) - sent
+        # What the kernel has refused to send is read here.
+        reads = range(at, end, Limits.block_bytes)
+        blocks = (os.pread(file, min(Limits.block_bytes, end - at), at) for at in reads)
     blocks = yield from call(connection, run, iter, blocks)
     connection.turn_ends = time.monotonic() + limits.time_slice_s
     while True:
@@ -1387,7 +1365,7 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[None]:
             raise TypeError(f"the application yielded {type(block).__name__}, not bytes (PEP 3333)")
         data = response.frame_block(block) if block else b""
         if not block:  # nothing is sent that would show whether the client is there
-            connection.attempt(connection.sock.recv, 1, socket.MSG_PEEK | DONTWAIT)
+            connection.attempt(socket.socket.recv, connection.sock, 1, socket.MSG_PEEK)  # below TLS
         elif response.left == 0 and len(data) <= limits.memory_bytes:
             response.send_or_keep(data)  # probably the last: the application need not wait for the client
         else:
@@ -1414,7 +1392,7 @@ def send_error(connection: Connection, error: HTTPError, head: Union[bytes, byte
     body = f"{title}: {error.rule}\n".encode()
     headers = [("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff")]
     data = ResponseHead(title, *headers).lines + b"Content-Length: %d\r\nConnection: close\r\n" % len(body)
-    data += date_line()
+    data += format_time(time.time() // 1, DATE)
     framing_bytes, connection.sent = len(data), 0
     try:
         yield from connection.send(data if head.startswith(b"HEAD ") else data + body)
@@ -1423,8 +1401,7 @@ def send_error(connection: Connection, error: HTTPError, head: Union[bytes, byte
         return
     finally:
         if connection.context.access_log:
-            sent = max(0, connection.sent - framing_bytes)
-            connection.context.access_log.log_request(connection, error.status, sent)
+            connection.context.access_log.log_request(connection, error.status, framing_bytes)
 
 
 def call(connection: Connection, act: Callable[..., Any], *arguments: Any) -> Steps[Any]:
@@ -1910,9 +1887,7 @@ class Task(Handle):
             if self.state < IN_APP:
                 if self.state <= FIRST_BYTE and worker.acceptor.draining:
                     what = min(what, Limits.eviction_grace_s)
-                events = WRITABLE if self.state == WRITE else READABLE
-                if worker.context.tls:  # which has its own choice
-                    events = getattr(self.connection.sock, "wanted", 0) or events
+                events = self.connection.wanted or (WRITABLE if self.state == WRITE else READABLE)
                 worker.loop.wait(self, events, time.monotonic() + what)
                 if worker.watches_lifeline:
                     worker.watch_lifeline(self)
@@ -2751,7 +2726,7 @@ class ForkServer(Server):
 
     def start_connection(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
         """Fork a child for the connection. Raises OSError where the system refuses."""
-        date_line()  # made here once a second, and not in each child
+        format_time(time.time() // 1, DATE)  # made here once a second, and not in each child
         client = peer[0].encode() if type(peer) is tuple else b"unix"
         self.spawn(functools.partial(self.serve_connection, listener, sock, peer), client, sock.fileno())
         _own_descriptors.discard(sock.fileno())
