@@ -248,7 +248,7 @@ no_zombie_but_one() {
 # What is forked lives until the latch lets go. HTTP/1.0 without a length: the end of the connection is that of the body.
 # bats test_tags=fork
 @test "has a client see the end, although the application has forked a process that lives on" {
-    for SERVER_OPTIONS in "" --no-fork "--workers 1" "--workers 1 --threads 2"; do
+    for SERVER_OPTIONS in "" --no-fork "--workers 1 --threads 2"; do
         start_server forks_on:app
         exec 5<>"$LATCH"
         curl -s --http1.0 -m 10 -o "$BATS_TEST_TMPDIR/answer" "$url"
@@ -264,7 +264,7 @@ no_zombie_but_one() {
 
 # bats test_tags=fork
 @test "goes on whatever the application makes of stderr" {
-    for SERVER_OPTIONS in "" "--workers 1" "--workers 1 --threads 2" --no-fork; do
+    for SERVER_OPTIONS in "" "--workers 1 --threads 2"; do
         start_server takes_stderr:app
         for name in none plain none; do
             [ "$(curl -s -m 10 "$url/$name")" = "o" ] # what exceeds its length is cut off, and told if that can be

@@ -7,7 +7,7 @@ load test_helper
 
 setup() {
     own_folder
-    modes=("" "--workers 2" "--workers 1 --threads 2")
+    modes=("" "--workers 1 --threads 2")
 }
 
 # holding OPTION... MODULE:APP  starts the server, and has a request arrive in the application, where the latch keeps it.
@@ -17,7 +17,7 @@ holding() {
 }
 
 @test "can be stopped as soon as it has printed its ready line" {
-    for signal in TERM INT TERM INT TERM; do
+    for signal in TERM INT TERM; do
         start_server
         stop_server "$signal"
         [ ! -s "$stderr" ]
@@ -25,12 +25,17 @@ holding() {
 }
 
 # bats test_tags=modes
-@test "finishes the request in flight on TERM, then exits with 0" {
-    holding latch:app
+@test "finishes the request in flight on TERM, with Connection: close in its response, then exits with 0" {
+    start_server latch:app
+    exec 5<>"$LATCH"
+    curl -si -m 20 "$url/wait" >"$answer" 3>&- & client=$!
+    eventually arrived 1
     kill -TERM "$server_pid"
     eventually refused
-    lets_go "done"
+    echo >&5
+    wait_for "$client"
     ends_well
+    [ "$(grep -c -i -e '^connection: close' -e '^done$' "$answer")" -eq 2 ]
 }
 
 @test "answers all that was pipelined before TERM" {
@@ -68,20 +73,6 @@ holding() {
     printf '\r\n' >&6
     done_on 6
     ends_well
-}
-
-# bats test_tags=modes
-@test "has Connection: close in its last response" {
-    start_server latch:app
-    exec 5<>"$LATCH"
-    curl -si -m 20 "$url/wait" >"$answer" 3>&- & client=$!
-    eventually arrived 1
-    kill -TERM "$server_pid"
-    eventually refused
-    echo >&5
-    wait_for "$client"
-    ends_well
-    grep -qi '^connection: close' "$answer"
 }
 
 # bats test_tags=modes
@@ -200,13 +191,11 @@ holding() {
 # What was accepted already takes the descriptors that accepting needs.
 # bats test_tags=fork
 @test "answers on TERM every connection that waits, although descriptors are short" {
-    for SERVER_OPTIONS in "--max-children 4" "--workers 1 --threads 4" --no-fork "--workers 1"; do
-        nap=0.02
-        [ "$SERVER_OPTIONS" != "--workers 1" ] || nap=0
+    for SERVER_OPTIONS in "--max-children 4" "--workers 1 --threads 4" --no-fork; do
         launch=(bash -c "ulimit -n 64; cd '$folder'; exec \"\$@\"" short)
         app_is "from time import sleep
 def app(environ, start_response):
-    sleep($nap)
+    sleep(0.02)
     return says('one')(environ, start_response)"
         start_server app:app
         "$PYTHON" - "$port" "$server_pid" <<'END'
@@ -299,8 +288,9 @@ END
 # Each of its requests has arrived when the last is answered.
 # bats test_tags=fork
 @test "closes the connection of a client that asks without a pause" {
+    altered linger_s=0.2
     for SERVER_OPTIONS in "" "--workers 1"; do
-        start_server app:app
+        start_server hello:app
         "$PYTHON" - "$port" "$server_pid" <<'END'
 import os, signal, socket, sys, threading
 client = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 20)
@@ -352,7 +342,7 @@ END
 
 # bats test_tags=fork
 @test "ends within its graceful timeout whatever clients do" {
-    for SERVER_OPTIONS in "" "--workers 1" --no-fork; do
+    for SERVER_OPTIONS in "" --no-fork; do
         start_server --graceful-timeout 0.5 echo:app
         exec 6<>"/dev/tcp/127.0.0.1/$port" 7<>"/dev/tcp/127.0.0.1/$port" 8<>"/dev/tcp/127.0.0.1/$port"
         printf 'GET / HTTP/1.1\r\nHost: a\r\n' >&6
@@ -370,7 +360,7 @@ END
 # bats test_tags=fork
 @test "finishes the request in flight when the stop reaches every process" {
     for SERVER_OPTIONS in "${modes[@]}"; do
-        for signal in TERM TERM-group INT-group; do
+        for signal in TERM INT-group; do
             app_is 'app = says("done")'
             start_server --keep-alive 60 app:app
             keep_open 6
@@ -415,7 +405,7 @@ END
 
 # bats test_tags=fork
 @test "ends with 0 on TERM while the application is imported, without a traceback, and leaves no process" {
-    for SERVER_OPTIONS in "" "--workers 2" "--workers 1 --preload" --no-fork; do
+    for SERVER_OPTIONS in "" "--workers 2" --no-fork; do
         free_port
         exec 5<>"$LATCH"
         rm -f "$LATCH.arrived"
@@ -476,7 +466,7 @@ END
 
 # bats test_tags=fork
 @test "drains when --drain-delay is over" {
-    for SERVER_OPTIONS in "" "--workers 1" --no-fork; do
+    for SERVER_OPTIONS in "" --no-fork; do
         app_is 'app = says("done")'
         start_server --keep-alive 60 --drain-delay 0.5 app:app
         keep_open 6
@@ -501,7 +491,7 @@ END
 
 # bats test_tags=fork
 @test "leaves no file of a socket when it is aborted before --drain-delay is over" {
-    for SERVER_OPTIONS in "" "--workers 1" --no-fork; do
+    for SERVER_OPTIONS in "" --no-fork; do
         free_port
         begin_server --drain-delay 60 --bind unix:socket app:app
         eventually answers one

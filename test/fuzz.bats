@@ -13,7 +13,7 @@ fuzz() {
 }
 
 @test "reads mutated requests as another parser of HTTP does, or refuses them for a named rule" {
-    fuzz --seed 1 --count "$([ -n "${ALL_MODES-}" ] && echo 2000 || echo 600)" # with --all more
+    fuzz --seed 1 --count "$([ -n "${ALL_MODES-}" ] && echo 2000 || echo 300)" # with --all more
 }
 
 # bats test_tags=all

@@ -280,7 +280,7 @@ MUTANTS = [
      "listeners: loses no request when another takes over its descriptor$",
      "if shut_down and not self.passed_in:", "if shut_down:"),
     ("last-response-keeps-open", "the last response does not say Connection: close",
-     "drain: has Connection: close in its last",
+     "drain: finishes the request in flight on TERM, with Connection",
      "or flags[CLOSING] or flags[FULL]", "or flags[FULL]"),
     ("graceful-for-ever", "the graceful timeout has no end",
      "drain: aborts what is in flight when its graceful",

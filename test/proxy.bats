@@ -54,19 +54,6 @@ has_ipv6() {
     "$PYTHON" -c 'import socket; socket.create_server(("::1", 0), family=socket.AF_INET6)' 2>/dev/null
 }
 
-# refuses VALUE  ends with status 2 and one line on stderr; $2 is that of the environment.
-refuses() {
-    local code=0
-    : >"$BATS_TEST_TMPDIR/stderr"
-    if start_server ${1:+--forwarded-allow-ips "$1"} >/dev/null; then echo "It serves." && return 1; fi
-    wait_for "$server_pid" || code=$?
-    server_pid=
-    cat "$stderr"
-    [ "$code" -eq 2 ]
-    [ "$(grep -c '' "$stderr")" -eq 1 ]
-    grep -q -e forwarded-allow-ips "$stderr"
-}
-
 # ---- the client ----
 
 @test "trusts a proxy on the same machine for client and scheme" {
@@ -156,17 +143,6 @@ refuses() {
         asks "X-Forwarded-Proto: $scheme"
         sees wsgi.url_scheme=http || return
     done
-}
-
-# A proxy passes on what it does not overwrite: Host is what it sets.
-@test "takes no host from X-Forwarded-Host, and leaves the field to the application" {
-    start_server environ:app
-    asks 'X-Forwarded-For: 192.0.2.1' 'X-Forwarded-Host: evil'
-    sees HTTP_HOST=a HTTP_X_FORWARDED_HOST=evil
-    printf 'GET http://b/path HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Forwarded-Host: evil\r\n\r\n' | raw >"$answer"
-    sees HTTP_HOST=b PATH_INFO=/path
-    printf 'GET / HTTP/1.0\r\nX-Forwarded-Host: evil\r\n\r\n' | raw >"$answer"
-    lacks HTTP_HOST
 }
 
 @test "takes the scheme from where the client stands in the list" {
@@ -271,10 +247,10 @@ os.execvp(sys.argv[1], sys.argv[1:])')
 }
 
 @test "refuses a list that has something else" {
-    for list in localhost 10.0.0.0/33 10.0.0.1/8 256.0.0.1 '127.0.0.1 ::1' 127.0.0.1:80 '127.0.0.1,x' '**' $'127.0.0.1\nx'; do
-        refuses "$list" || return
-    done
-    FORWARDED_ALLOW_IPS=nobody refuses ''
+    for list in localhost 10.0.0.0/33 10.0.0.1/8 256.0.0.1 '127.0.0.1 ::1' 127.0.0.1:80 '127.0.0.1,x' '**' '127.0.0.1\nx'; do
+        echo "forwarded-allow-ips --forwarded-allow-ips '$list'"
+    done | refuses
+    FORWARDED_ALLOW_IPS=nobody refuses <<<'forwarded-allow-ips hello:app'
 }
 
 # ---- logged once, and remembered for the peer that sent it ----
@@ -299,7 +275,6 @@ says_once() {
 @test "logs which forwarding fields it drops, and the option that would trust them, once for all its processes" {
     says_once 2
     says_once 2 --workers 2
-    says_once 1 --no-fork
 }
 
 @test "logs nothing where no forwarding field is dropped" {
@@ -329,8 +304,6 @@ tells_apart() {
 @test "trusts no peer for bytes that a trusted one has sent" {
     has_second_loopback || skip "127.0.0.2 is no address here"
     tells_apart --workers 1
-    stop_server
-    tells_apart --no-fork
     stop_server
     tells_apart
 }

@@ -98,7 +98,8 @@ def clients_of(pid: int) -> Set[int]:
         except OSError:
             continue  # it is closed by now
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return {int(line[2].rpartition(":")[2], 16) for line in lines if f"socket:[{line[9]}]" in inodes}
+    # A listener's peer has the port 0.
+    return {int(line[2].rpartition(":")[2], 16) for line in lines if f"socket:[{line[9]}]" in inodes} - {0}
 
 
 class Server:

@@ -121,6 +121,16 @@ known_as() {
     case " $1 " in *' --no-fork '* | *' no_fork=True '*) single=yes ;; esac
 }
 
+# refuses  has the command lines of a table on stdin tried, as refused.py says: each ends with status 2 and a line on stderr;
+# fails  each ends with status 1 and a traceback. "${launch[@]}" is the launcher.
+refuses() {
+    ${launch[@]+"${launch[@]}"} "$PYTHON" "$repository/test/refused.py" "$PROGRAM" "${1-2}"
+}
+
+fails() {
+    refuses 1
+}
+
 # stop_server [SIGNAL]  sends TERM or another signal, and succeeds when the server ends with exit status 0.
 stop_server() {
     local pid=$server_pid code=0

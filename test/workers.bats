@@ -38,19 +38,15 @@ times_said() {
     [ "$(grep -c -e "$2" "$stderr")" -eq "$1" ]
 }
 
-@test "shares connections that are opened at once, 32 over two workers" {
+@test "shares connections that are opened at once and one by one, 32 over two workers" {
     start_server --workers 2 pid:app
     spreads 32 12 20
+    spreads 32 12 20 one-by-one
 }
 
 @test "shares connections that are opened at once, 400 over four workers" {
     start_server --workers 4 pid:app
     spreads 400 70 130
-}
-
-@test "shares connections that are opened one by one" {
-    start_server --workers 2 pid:app
-    spreads 32 12 20 one-by-one
 }
 
 @test "shares connections after a worker was replaced" {
@@ -398,7 +394,6 @@ ends_no_stream() {
 
 @test "ends no stream that comes slowly" {
     ends_no_stream
-    ends_no_stream --workers 1
     ends_no_stream --workers 1 --threads 2
 }
 
