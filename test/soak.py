@@ -39,7 +39,8 @@ PATIENCE_S = 20
 EXCUSED_S = 5  # in which a client sees that its connection is gone; then its port may be another's
 ZOMBIE_S = 2  # on a machine where all else runs too
 LARGE = 300_000
-MODES = {"fork": "", "workers": "--workers 2", "tls": "--workers 2 --threads 4"}
+# A thread for each client: where one waits for a thread, another that reads too slowly loses its own.
+MODES = {"fork": "", "workers": "--workers 2", "tls": "--workers 2 --threads 8"}
 IMPORT = os.urandom(8).hex()  # where this is the application
 
 
