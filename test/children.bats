@@ -163,14 +163,18 @@ lines_say() {
     wait_for "$client"
 }
 
+# What waits in a buffer when a child is forked would be in both processes.
 @test "keeps what the application prints into a file, and repeats nothing" {
     file="$BATS_TEST_TMPDIR/file"
-    (cd "$BATS_TEST_DIRNAME/apps" && exec "$PYTHON" "$PROGRAM" --bind 127.0.0.1:0 printing:app) >"$file" 3>&- & server_pid=$!
-    eventually grep -q '^Serving' "$file"
+    printf '%s\n' 'print("printed at the import", end="")' 'from printing import app' >"$BATS_TEST_TMPDIR/prints.py"
+    (cd "$BATS_TEST_DIRNAME/apps" && PYTHONPATH="$BATS_TEST_TMPDIR" exec "$PYTHON" "$PROGRAM" --bind 127.0.0.1:0 prints:app) >"$file" 3>&- & server_pid=$!
+    eventually grep -q Serving "$file"
     url="http://127.0.0.1:$(sed -n 's/.*port \([0-9]*\).*/\1/p' "$file")"
     curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/line/[1-3]" "$url/partial"
     eventually grep -q '^printed without a newline$' "$file"
     [ "$(grep -c '^printed a line$' "$file")" -eq 3 ]
+    stop_server
+    [ "$(grep -c 'printed at the import' "$file")" -eq 1 ]
 }
 
 @test "lets the application run programs and read what they print" {

@@ -305,7 +305,7 @@ MUTANTS = [
      "drain: closes idle connections when it stops$",
      "            os.close(self.lifeline_writer)\n", ""),
     ("lifeline-held-by-children", "each child keeps the lifeline of the others open",
-     "drain: closes a hundred connections",
+     "drain: closes forty connections",
      "pid = fork(self.lifeline, *kept)", "pid = fork(self.lifeline, self.lifeline_writer, *kept)"),
 
     # ---- HUP, and what happens when each process dies ----

@@ -7,6 +7,7 @@ is said, else a traceback, which matches that. In an argument, \\n is a line fee
 exit status is 1. A server that serves instead is killed.
 """
 
+import argparse  # noqa: F401  once, instead of in each process
 import importlib.util
 import os
 import re

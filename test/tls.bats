@@ -297,7 +297,6 @@ END
     done
 }
 
-# bats test_tags=modes
 @test "has a handshake come within --header-timeout, however it is cut" {
     start_https --header-timeout 0.5 hello:app
     client <<'END'
@@ -331,7 +330,6 @@ assert rest(sock).count(PAGE) == 2
 END
 }
 
-# bats test_tags=modes
 @test "reads records that arrive byte by byte, and many small ones" {
     start_https echo:app
     client <<'END'
@@ -428,7 +426,6 @@ END
 
 # ---- the end: without a length it is that of the connection, and close_notify tells it from a cut ----
 
-# bats test_tags=modes
 @test "ends a response without a length by close_notify" {
     start_https stream:app
     client <<'END'
@@ -439,7 +436,6 @@ END
 }
 
 # curl takes the end of the connection for that of the body: only a reset tells it.
-# bats test_tags=modes
 @test "shows no end of a response that the application has cut, also to clients that need no close_notify" {
     start_https closing:app
     client <<<'assert not ends_well(connect(b"GET /fails-later HTTP/1.0\r\n\r\n"))'
@@ -496,7 +492,6 @@ END
     [ ! -s "$stderr" ]
 }
 
-# bats test_tags=modes
 @test "waits for a next request as long as --keep-alive says, and no longer for a part of its record" {
     start_https --keep-alive 0.5 --header-timeout 1 hello:app
     client <<'END'
