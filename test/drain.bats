@@ -495,14 +495,12 @@ END
 
 # bats test_tags=fork
 @test "keeps a connection whose response was under way at TERM until its next request, with --drain-delay" {
-    for SERVER_OPTIONS in "" "--workers 1 --threads 2"; do
-        start_server --keep-alive 60 --drain-delay 60 stream:app
-        term() { kill -TERM "$server_pid" && eventually closes; }
-        closes() { curl -si -m 10 "$url" | grep -q -i '^connection: close'; }
-        goes_idle term
-        kill -TERM "$server_pid"
-        ends_well
-    done
+    start_server --keep-alive 60 --drain-delay 60 stream:app
+    term() { kill -TERM "$server_pid" && eventually closes; }
+    closes() { curl -si -m 10 "$url" | grep -q -i '^connection: close'; }
+    goes_idle term
+    kill -TERM "$server_pid"
+    ends_well
 }
 
 # bats test_tags=fork

@@ -1,7 +1,6 @@
 #!/usr/bin/env bats
 # Mutated requests, cut at random, against h11. The same inputs in every run; `make fuzz` takes more and others.
 
-# bats file_tags=every-mode
 load test_helper
 
 fuzz() {

@@ -184,6 +184,7 @@ breaks() {
 
 # ---- several at once ----
 
+# bats test_tags=all
 @test "starts anew on many HUPs at once, with the last code" {
     start_server app:app
     for text in 1 2 3 4 5 6 7 8; do
@@ -276,18 +277,6 @@ starts_as_of_the_last_hup() {
     eventually test -s "$folder/log"
 }
 
-@test "goes on listening on the file of its socket after HUP, and removes it when it ends" {
-    free_port
-    begin_server --bind unix:socket app:app
-    eventually answers one
-    app_is 'app = says("two")'
-    kill -HUP "$server_pid"
-    eventually answers two
-    [ "$(curl -s -m 10 --unix-socket "$folder/socket" http://localhost/)" = "two" ]
-    stop_server
-    [ ! -e "$folder/socket" ]
-}
-
 @test "starts anew although the application left a thread running at import" {
     app_is 'import threading; threading.Thread(target=threading.Event().wait).start(); app = says("two")'
     start_server app:app
@@ -349,16 +338,13 @@ starts_as_of_the_last_hup() {
 }
 
 @test "closes a connection from before HUP when its keep-alive time is over" {
-    for SERVER_OPTIONS in "" "--workers 1"; do
-        app_is 'app = says("done")'
-        start_server --keep-alive 1 app:app
-        keep_open 6
-        renew
-        run read -r -t 10 <&6
-        [ "$status" -eq 1 ] # the end, before the time is over
-        eventually rests
-        stop_server
-    done
+    app_is 'app = says("done")'
+    start_server --keep-alive 1 app:app
+    keep_open 6
+    renew
+    run read -r -t 10 <&6
+    [ "$status" -eq 1 ] # the end, before the time is over
+    eventually rests
 }
 
 @test "keeps a connection whose response was under way at HUP until its next request" {
