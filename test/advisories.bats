@@ -2,7 +2,7 @@
 # What went wrong in other servers, advisory by advisory, with the input that shows it. Left out is what this server
 # has no part in: early hints, a debugger, a tunnel's client, CGI. The tables stand in tables.py.
 
-# bats file_tags=every-mode,parser
+# bats file_tags=parser
 load test_helper
 
 setup_file() {

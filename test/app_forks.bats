@@ -8,9 +8,11 @@ setup() {
     export LATCH="$BATS_TEST_TMPDIR/latch"
     mkfifo "$LATCH"
     answer="$BATS_TEST_TMPDIR/answer"
-    # A terminal, or whoever runs the tests, may leave descriptors open.
-    launch=("$PYTHON" -c 'import os, sys; os.closerange(3, 256); os.execvp(sys.argv[1], sys.argv[1:])')
-    modes=("" --no-fork "--workers 1" "--workers 1 --threads 2")
+    # A terminal, or whoever runs the tests, may leave descriptors open, and signals ignored.
+    launch=("$PYTHON" -c 'import os, signal, sys; os.closerange(3, 256)
+for signum in signal.SIGHUP, signal.SIGINT: signal.signal(signum, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])')
+    modes=("" --no-fork "--workers 1 --threads 2")
 }
 
 # starts MODE ARGUMENT...
@@ -29,22 +31,10 @@ have_forked() {
     [ "$(forked | grep -c .)" -ge "$1" ]
 }
 
-# gone PID...  succeeds when none of these runs; one that nobody has reaped does not run.
-gone() {
-    local pids=" $* "
-    ps -A -o pid=,stat= | awk -v pids="${pids//$'\n'/ }" 'index(pids, " " $1 " ") && $2 !~ /^Z/ { found = 1 } END { exit found }'
-}
-
 # let_go  ends what has been forked.
 let_go() {
     local pid
     for pid in $(forked); do kill -KILL "$pid" 2>/dev/null || true; done
-}
-
-refused() {
-    local code=0
-    curl -s -m 1 -o /dev/null "$url" || code=$?
-    [ "$code" -eq 7 ]
 }
 
 @test "leaves nothing of its own to what the application forks, at import, in a request and after HUP" {
@@ -75,14 +65,6 @@ refused() {
     done
 }
 
-@test "lets the application end what multiprocessing has forked" {
-    for mode in "${modes[@]}"; do
-        SERVER_OPTIONS=$mode start_server forks:app
-        [ "$(curl -s -m 10 "$url")" = "status -15" ]
-        stop_server
-    done
-}
-
 # Two signals, as the server counts them for itself.
 @test "keeps the file of its socket although a process that the application has forked is told to end, twice" {
     path="${BATS_TEST_TMPDIR#"$PWD/"}/socket"
@@ -99,33 +81,27 @@ refused() {
     done
 }
 
-@test "ends soon, and frees its port, although what the application has forked at import lives on" {
-    for mode in "" "--workers 1"; do
-        starts "$mode"
-        eventually have_forked 1
-        kill -HUP "$server_pid"
-        eventually have_forked 2
-        curl -sf -m 10 -o "$answer" "$url"
-        exec 6<>"/dev/tcp/127.0.0.1/$port"
-        kill -TERM "$server_pid"
-        SECONDS=0
-        ends_well
-        [ "$SECONDS" -lt 15 ] # of 30 that it may take
-        refused
-        let_go
-    done
+# imports_twice MODE  has two processes forked, one before HUP and one after.
+imports_twice() {
+    starts "$1"
+    eventually have_forked 1
+    kill -HUP "$server_pid"
+    eventually have_forked 2
+    curl -sf -m 10 -o "$answer" "$url"
 }
 
-@test "frees its port when it is killed with -9, although what the application has forked at import lives on" {
-    for mode in "" "--workers 1"; do
-        starts "$mode"
-        eventually have_forked 1
-        kill -HUP "$server_pid"
-        eventually have_forked 2
-        curl -sf -m 10 -o "$answer" "$url"
-        kill -KILL "$server_pid"
-        server_pid=
-        eventually refused
-        let_go
-    done
+@test "ends soon, and frees its port, although what the application has forked at import lives on" {
+    imports_twice "--workers 1"
+    exec 6<>"/dev/tcp/127.0.0.1/$port"
+    kill -TERM "$server_pid"
+    SECONDS=0
+    ends_well
+    [ "$SECONDS" -lt 15 ] # of 30 that it may take
+    refused
+    let_go
+    imports_twice ""
+    kill -KILL "$server_pid"
+    server_pid=
+    eventually refused
+    let_go
 }

@@ -163,14 +163,18 @@ lines_say() {
     wait_for "$client"
 }
 
+# What waits in a buffer when a child is forked would be in both processes.
 @test "keeps what the application prints into a file, and repeats nothing" {
     file="$BATS_TEST_TMPDIR/file"
-    (cd "$BATS_TEST_DIRNAME/apps" && exec "$PYTHON" "$PROGRAM" --bind 127.0.0.1:0 printing:app) >"$file" 3>&- & server_pid=$!
-    eventually grep -q '^Serving' "$file"
+    printf '%s\n' 'print("printed at the import", end="")' 'from printing import app' >"$BATS_TEST_TMPDIR/prints.py"
+    (cd "$BATS_TEST_DIRNAME/apps" && PYTHONPATH="$BATS_TEST_TMPDIR" exec "$PYTHON" "$PROGRAM" --bind 127.0.0.1:0 prints:app) >"$file" 3>&- & server_pid=$!
+    eventually grep -q Serving "$file"
     url="http://127.0.0.1:$(sed -n 's/.*port \([0-9]*\).*/\1/p' "$file")"
     curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/line/[1-3]" "$url/partial"
     eventually grep -q '^printed without a newline$' "$file"
     [ "$(grep -c '^printed a line$' "$file")" -eq 3 ]
+    stop_server
+    [ "$(grep -c 'printed at the import' "$file")" -eq 1 ]
 }
 
 @test "lets the application run programs and read what they print" {
@@ -248,7 +252,7 @@ no_zombie_but_one() {
 # What is forked lives until the latch lets go. HTTP/1.0 without a length: the end of the connection is that of the body.
 # bats test_tags=fork
 @test "has a client see the end, although the application has forked a process that lives on" {
-    for SERVER_OPTIONS in "" --no-fork "--workers 1" "--workers 1 --threads 2"; do
+    for SERVER_OPTIONS in "" --no-fork "--workers 1 --threads 2"; do
         start_server forks_on:app
         exec 5<>"$LATCH"
         curl -s --http1.0 -m 10 -o "$BATS_TEST_TMPDIR/answer" "$url"
@@ -264,7 +268,7 @@ no_zombie_but_one() {
 
 # bats test_tags=fork
 @test "goes on whatever the application makes of stderr" {
-    for SERVER_OPTIONS in "" "--workers 1" "--workers 1 --threads 2" --no-fork; do
+    for SERVER_OPTIONS in "" "--workers 1 --threads 2"; do
         start_server takes_stderr:app
         for name in none plain none; do
             [ "$(curl -s -m 10 "$url/$name")" = "o" ] # what exceeds its length is cut off, and told if that can be

@@ -140,30 +140,33 @@ shown() {
 
 @test "refuses an option that it does not know" {
     misused --nonsense --nonsense
-    misused --max-child --max-child 3 # no abbreviations: they change their meaning with the next option
     misused extra hello:app extra
+    misused --max-child --max-child 3 # no abbreviations: they change their meaning with the next option
 }
 
-@test "refuses an option without its value, or with one that is no number above zero" {
+@test "refuses an option without its value, or with one that is none" {
     misused --app --app
-    for value in x 0 1.5 ''; do misused --max-children "--max-children=$value"; done
-    misused --backlog --backlog=x
-    for value in -1 nan inf 10000000; do misused --keep-alive "--keep-alive=$value"; done
-    for value in 0 x; do misused --stall-timeout "--stall-timeout=$value"; done
-    for value in 0 1.5; do misused --min-rate "--min-rate=$value"; done
-    for value in one / /one/ //one '/one?' $'/one\ntwo' '/one#two'; do misused --root-path "--root-path=$value"; done
+    {
+        for value in x 0 1.5 ''; do echo "--max-children --max-children=$value"; done
+        for value in -1 nan inf 10000000; do echo "--keep-alive --keep-alive=$value"; done
+        for value in 0 x; do echo "--stall-timeout --stall-timeout=$value"; done
+        for value in 0 1.5; do echo "--min-rate --min-rate=$value"; done
+        for value in one / /one/ //one '/one?' '/one\ntwo' '/one#two'; do echo "--root-path '--root-path=$value'"; done
+        echo '--backlog --backlog=x'
+    } | refuses
 }
 
 @test "refuses an address that is none" {
     for bind in 127.0.0.1:x 127.0.0.1:65536 127.0.0.1:-1 127.0.0.1: 127.0.0.1 ::1:80 '[::1]' '[nonsense]:80'; do
-        misused "$bind" --bind "$bind"
-    done
+        echo "$bind --bind $bind"
+    done | refuses
 }
 
 # 192.0.2.0/24 is for documentation (RFC 5737): no machine has such an address, and nothing is sent there.
 @test "refuses an address that this machine does not have" {
-    misused 192.0.2.1:0 --bind 192.0.2.1:0
-    misused "$(printf 'a%.0s' {1..64})" --bind "$(printf 'a%.0s' {1..64}):0" # a label has 63 characters
+    label=$(printf 'a%.0s' {1..64}) # it has 63 characters at most
+    refuses <<<"192.0.2.1:0 --bind 192.0.2.1:0
+$label --bind $label:0"
 }
 
 @test "refuses an address in use" {
@@ -186,40 +189,38 @@ shown() {
     misused 127.0.0.1:80 --bind 127.0.0.1:80
 }
 
-@test "refuses a module that is not there" {
+@test "refuses a module that is not there, and a name" {
     misused nowhere nowhere:app
-    misused nowhere nowhere
-    misused nowhere nowhere.deeper:app
-    misused hello.deeper hello.deeper:app
+    module empty ''
+    refuses <<'END'
+nowhere         nowhere
+nowhere         nowhere.deeper:app
+hello.deeper    hello.deeper:app
+nothing         hello:nothing
+nothing         hello:app.nothing
+nothing         hello:nothing()
+application     latch:application
+app             empty
+END
 }
 
-@test "refuses a name that is not there" {
-    misused nothing hello:nothing
-    misused nothing hello:app.nothing
-    misused nothing 'hello:nothing()'
-    misused application latch:application
-    module empty ''
-    misused app empty
-}
 
 @test "refuses an object that is not callable" {
     module odd 'text = "text"' 'def make(): return text'
-    misused str odd:text
-    misused str 'odd:text()'
-    misused str 'odd:make()'
+    refuses <<<$'str odd:text\nstr odd:text()\nstr odd:make()'
 }
 
-@test "refuses what does not name an application" {
-    for app in hello: :app 'hello:app(' ../hello hello.py:1 .hello:app; do
-        misused "$app" "$app"
-    done
-    misused twice hello:app --app hello:app
+@test "refuses what does not name an application, or names two" {
+    for app in hello: :app 'hello:app(' ../hello hello.py:1 .hello:app; do echo "'$app' '$app'"; done | refuses
+    refuses <<<'twice hello:app --app hello:app'
 }
 
 @test "keeps to one line when what it refuses has more" {
     misused hello "hello:app"$'\n'"second"
-    misused 127 --bind $'127.0.0.1:1\n2'
-    misused nonsense $'--nonsense\nsecond'
+    refuses <<'END'
+127         --bind '127.0.0.1:1\n2'
+nonsense    '--nonsense\nsecond'
+END
 }
 
 @test "refuses to fork where the platform cannot, and serves there with --no-fork" {
@@ -228,29 +229,21 @@ shown() {
     serves "Hello, World!" --no-fork hello:app
 }
 
-@test "shows the traceback of an application that fails at import" {
+@test "shows the traceback of an application that fails at import, or of a factory" {
     module fails 'import hello' 'raise ValueError("broken on purpose")'
-    breaks '^ValueError: broken on purpose' fails:app
-    breaks 'fails\.py", line 2' fails
-}
-
-@test "shows the traceback of an application that imports what is not there" {
     module incomplete 'import nowhere'
-    breaks "^ModuleNotFoundError: .*nowhere" incomplete:app
-    module incomplete 'from hello import nothing'
-    breaks "^ImportError: .*nothing" incomplete:app
-}
-
-@test "shows the traceback of an application with a syntax error" {
+    module partial 'from hello import nothing'
     module unfinished 'def'
-    breaks '^SyntaxError' unfinished:app
-}
-
-@test "shows the traceback of a factory that fails" {
-    module factory 'def make(): raise ValueError("broken on purpose")'
-    breaks '^ValueError: broken on purpose' 'factory:make()'
-    module factory 'def make(needed): pass'
-    breaks '^TypeError: .*needed' 'factory:make()'
+    module factory 'def make(): raise ValueError("broken on purpose")' 'def needs(needed): pass'
+    breaks '^ValueError: broken on purpose' fails:app
+    fails <<'END'
+'fails\.py", line 2'                    fails
+'^ModuleNotFoundError: .*nowhere'       incomplete:app
+'^ImportError: .*nothing'               partial:app
+^SyntaxError                            unfinished:app
+'^ValueError: broken on purpose'        factory:make()
+'^TypeError: .*needed'                  factory:needs()
+END
 }
 
 @test "listens on every address with --bind :PORT" {

@@ -26,7 +26,7 @@ END
 }
 
 @test "goes on when the application has its clocks stand still, and go on" {
-    for SERVER_OPTIONS in --no-fork "--workers 1" "--workers 1 --threads 2"; do
+    for SERVER_OPTIONS in --no-fork "--workers 1 --threads 2"; do
         start_server --keep-alive 0.2 --header-timeout 0.5 freezes:app
         freezes
         stop_server

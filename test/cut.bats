@@ -8,7 +8,7 @@ setup() {
     export LATCH="$BATS_TEST_TMPDIR/latch"
     mkfifo "$LATCH"
     answer="$BATS_TEST_TMPDIR/answer"
-    modes=("" "--workers 1" "--workers 1 --threads 2")
+    modes=("" "--workers 1 --threads 2")
 }
 
 # asks PATH  asks by HTTP/1.0 in the background, and returns when the first block has come.

@@ -7,13 +7,7 @@ load test_helper
 
 setup() {
     own_folder
-    modes=("" "--workers 2" "--workers 1 --threads 2")
-}
-
-# holding OPTION... MODULE:APP  starts the server, and has a request arrive in the application, where the latch keeps it.
-holding() {
-    start_server "$@"
-    holds
+    modes=("" "--workers 1 --threads 2") # the Supervisor is the same in all of them
 }
 
 # kills_supervisor  kills the process that was started.
@@ -49,26 +43,17 @@ is_replaced() {
 
 # bats test_tags=modes
 @test "finishes the request in flight when the Supervisor is killed with -9, and leaves its port free" {
-    holding --keep-alive 60 latch:app
+    start_server --keep-alive 60 latch:app
+    exec 5<>"$LATCH"
+    curl -si -m 20 "$url/wait" >"$answer" 3>&- & client=$!
+    eventually arrived 1
     kill -KILL "$server_pid"
     eventually refused
     start_server --bind "127.0.0.1:$port" hello:app
-    lets_go "done"
-    eventually gone "$(cat "$LATCH.arrived")"
-}
-
-@test "has Connection: close in the last response when the Supervisor is killed with -9" {
-    start_server --keep-alive 60 latch:app
-    exec 5<>"$LATCH"
-    keep_open 6
-    curl -si -m 20 "$url/wait" >"$answer" 3>&- & client=$!
-    eventually arrived 1
-    idle=$(children | grep -v -x "$(cat "$LATCH.arrived")")
-    kills_supervisor
-    [ "$idle" = "" ] || eventually gone "$idle"
     echo >&5
     wait_for "$client"
-    grep -qi '^connection: close' "$answer"
+    [ "$(grep -c -i -e '^connection: close' -e '^done$' "$answer")" -eq 2 ]
+    eventually gone "$(cat "$LATCH.arrived")"
 }
 
 # The Server takes what waits, then shuts its listeners down. One connection may come between the two.
@@ -138,7 +123,7 @@ killed_beside_a_stream() {
     for SERVER_OPTIONS in "${modes[@]}"; do
         free_port
         begin_server --bind unix:socket app:app
-        eventually answers one
+        eventually grep -q '^Serving' "$stdout" # the Supervisor has been told
         kills_server
         eventually logs_that 1 "[^0-9]${killed}[^0-9].*SIGKILL"
         for _ in 1 2 3; do
@@ -149,7 +134,7 @@ killed_beside_a_stream() {
         [ "$(zombies)" = "" ]
         stop_server
         [ ! -e "$folder/socket" ]
-        : >"$stderr"
+        : >"$stderr" && : >"$stdout"
     done
 }
 
@@ -188,67 +173,52 @@ killed_beside_a_stream() {
 # Each kill may meet a connection of each of eight clients that is accepted, and has no process yet.
 # bats test_tags=fork
 @test "loses only what was in the Server when that is killed with -9 again and again under load" {
-    for SERVER_OPTIONS in "" "--workers 2"; do
-        start_server app:app
-        "$PYTHON" "$BATS_TEST_DIRNAME/load.py" "$port" 3 >"$answer" 3>&- 4>&- & load=$!
-        for _ in 1 2 3; do kills_server || return; done
-        wait_for "$load"
-        awk '{ print; exit !($1 > 20 && $3 == 0 && $5 <= 24) }' "$answer"
-        eventually rests
-        [ "$(zombies)" = "" ]
-        stop_server
-    done
+    start_server app:app
+    "$PYTHON" "$BATS_TEST_DIRNAME/load.py" "$port" 3 >"$answer" 3>&- 4>&- & load=$!
+    for _ in 1 2 3; do kills_server || return; done
+    wait_for "$load"
+    awk '{ print; exit !($1 > 20 && $3 == 0 && $5 <= 24) }' "$answer"
+    eventually rests
+    [ "$(zombies)" = "" ]
 }
 
 # bats test_tags=fork
 @test "replaces a Server that dies while it is to replace another" {
-    for SERVER_OPTIONS in "" "--workers 1"; do
-        exec 5<>"$LATCH"
-        rm -f "$LATCH.arrived"
-        app_is 'app = says("one")'
-        start_server app:app
-        app_is 'wait(); app = says("two")'
-        kill -KILL "$(the_server)"
-        eventually arrived 1
-        app_is 'app = says("three")'
-        kill -KILL "$(the_server)"
-        eventually answers three
-        eventually rests
-        stop_server
-    done
+    exec 5<>"$LATCH"
+    start_server app:app
+    app_is 'wait(); app = says("two")'
+    kill -KILL "$(the_server)"
+    eventually arrived 1
+    app_is 'app = says("three")'
+    kill -KILL "$(the_server)"
+    eventually answers three
+    eventually rests
 }
 
 # bats test_tags=fork
 @test "starts Servers ever later that die soon after they are ready, and recovers" {
-    for SERVER_OPTIONS in "" "--workers 1"; do
-        app_is 'import threading
+    app_is 'import threading
 open("started", "a").write("started\n")
 if os.path.exists("dies"):
-    threading.Timer(0.1, os.kill, (os.getppid() if os.path.exists("workers") else os.getpid(), 9)).start()
+    threading.Timer(0.1, os.kill, (os.getpid(), 9)).start()
 app = says("one")'
-        rm -f "$folder/started" "$folder/dies" "$folder/workers"
-        forks || : >"$folder/workers"
-        start_server app:app
-        : >"$folder/dies"
-        kill -KILL "$(the_server)"
-        sleep 5
-        [ "$(grep -c . "$folder/started")" -gt 2 ]
-        [ "$(grep -c . "$folder/started")" -lt 12 ]
-        rm "$folder/dies"
-        eventually answers one
-        eventually rests
-        stop_server
-    done
+    start_server app:app
+    : >"$folder/dies"
+    kill -KILL "$(the_server)"
+    sleep 5
+    [ "$(grep -c . "$folder/started")" -gt 2 ]
+    [ "$(grep -c . "$folder/started")" -lt 12 ]
+    rm "$folder/dies"
+    eventually answers one
+    eventually rests
 }
 
 # bats test_tags=fork
 @test "ends on TERM although its Server has just been killed with -9" {
-    for SERVER_OPTIONS in "${modes[@]}"; do
-        start_server app:app
-        kill -KILL "$(the_server)"
-        stop_server
-        eventually refused
-    done
+    start_server app:app
+    kill -KILL "$(the_server)"
+    stop_server
+    eventually refused
 }
 
 # ---- PID 1 ----
@@ -279,7 +249,7 @@ as_first() {
 
 # bats test_tags=fork
 @test "ends as PID 1 although an orphan still runs" {
-    as_first orphan:app
+    as_first --graceful-timeout 1 orphan:app
     exec 5<>"$LATCH"
     curl -sf -m 20 -o /dev/null "$url"
     kill -TERM "$first"

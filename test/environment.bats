@@ -5,23 +5,11 @@ load test_helper
 
 setup() {
     own_folder
-    modes=("" "--workers 2" "--workers 1 --threads 2")
 }
 
 # in_folder ARGUMENT...  becomes a server in $folder, on $port.
 in_folder() {
     cd "$folder" && exec "$PYTHON" "$PROGRAM" --bind "127.0.0.1:$port" "$@"
-}
-
-@test "answers although its access log is on a full disk, and logs that once" {
-    [ -c /dev/full ] || skip "there is no /dev/full here"
-    for SERVER_OPTIONS in "" "--workers 1" "--workers 1 --threads 2" --no-fork; do
-        start_server --access-log /dev/full app:app
-        for _ in 1 2 3; do answers one; done
-        stderr_has 1 'access log.*: No space left on device'
-        stop_server
-        : >"$stderr"
-    done
 }
 
 @test "answers and starts anew although stdout and stderr are on a full disk" {
@@ -70,7 +58,7 @@ in_folder() {
 }
 
 @test "goes on where it was after STOP and CONT, with the connections of meanwhile" {
-    for SERVER_OPTIONS in "${modes[@]}" --no-fork; do
+    for SERVER_OPTIONS in "" "--workers 1 --threads 2"; do
         app_is 'app = says("done")'
         start_server --keep-alive 60 app:app
         keep_open 6

@@ -6,7 +6,7 @@ load test_helper
 
 setup() {
     export EXITS="$BATS_TEST_TMPDIR/exits"
-    modes=("" --no-fork "--workers 2" "--workers 2 --threads 2")
+    modes=("" --no-fork "--workers 2 --threads 2")
 }
 
 # starts MODE [ARGUMENT...]  starts the server in this mode, with nothing noted yet.
@@ -84,18 +84,17 @@ serves() {
 }
 
 @test "runs what was left with atexit in a worker that has served its share" {
-    for mode in "--workers 1" "--workers 1 --threads 2"; do
-        starts "$mode" --max-requests 2
-        serves 3
-        eventually has 1 exited
-        eventually has 2 imported
-        stop_server
-        all_exited "$(noted imported)"
-    done
+    mode="--workers 1 --threads 2"
+    starts "$mode" --max-requests 2
+    serves 3
+    eventually has 1 exited
+    eventually has 2 imported
+    stop_server
+    all_exited "$(noted imported)"
 }
 
 @test "runs in a worker what requests have left with atexit" {
-    for mode in --no-fork "--workers 1" "--workers 1 --threads 2"; do
+    for mode in --no-fork "--workers 1 --threads 2"; do
         starts "$mode"
         curl -s -m 10 -o /dev/null "$url/register"
         stop_server
@@ -104,12 +103,11 @@ serves() {
 }
 
 @test "runs what was left with atexit in the process that has imported with --preload, and in no worker" {
-    for mode in "--workers 2 --preload" "--workers 2 --threads 2 --preload"; do
-        starts "$mode" --max-requests 2
-        serves 5
-        stop_server
-        all_exited 1
-    done
+    mode="--workers 2 --threads 2 --preload"
+    starts "$mode" --max-requests 2
+    serves 5
+    stop_server
+    all_exited 1
 }
 
 @test "ends when its graceful timeout has passed although a function that was left with atexit never returns" {
@@ -131,7 +129,7 @@ serves() {
 }
 
 @test "writes what waits in files that the application has left open" {
-    for mode in "${modes[@]}"; do
+    for mode in "" "--workers 2"; do
         starts "$mode"
         serves 2
         stop_server
@@ -147,12 +145,14 @@ helpers_gone() {
 }
 
 @test "ends the helpers that the application has started at import, and keeps what waits in its log" {
-    for mode in "" --no-fork "--workers 2"; do
+    for mode in "" "--workers 2"; do
         rm -rf "$EXITS"
         mkdir "$EXITS"
         SERVER_OPTIONS=$mode start_server helpers:app
         all=$(importers "$mode")
-        [ "$mode" = --no-fork ] || { kill -HUP "$server_pid" && eventually helpers_gone "$all" && all=$((all * 2)); }
+        kill -HUP "$server_pid"
+        eventually helpers_gone "$all"
+        all=$((all * 2))
         stop_server
         helpers_gone "$all"
         [ "$(noted helpers)" -eq "$all" ]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # Framing: where a request's body ends, and with it where the next request begins. The long tables stand in tables.py.
 
-# bats file_tags=every-mode,parser
+# bats file_tags=parser
 load test_helper
 
 setup_file() {

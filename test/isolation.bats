@@ -36,7 +36,7 @@ END
 
 @test "goes on when a client resets in the first bytes of its handshake" {
     make_certificate
-    for SERVER_OPTIONS in --no-fork "--workers 1" "--workers 1 --threads 2"; do
+    for SERVER_OPTIONS in --no-fork "--workers 1 --threads 2"; do
         start_server --certfile "$BATS_TEST_TMPDIR/certificate" --keyfile "$BATS_TEST_TMPDIR/key" pid:app
         reset_handshakes
         stop_server
@@ -123,7 +123,7 @@ END
 @test "goes on when the system refuses to watch one connection, and says nothing of fork" {
     "$PYTHON" -c 'import select; select.epoll' || skip "there is no epoll here"
     altered failing-epoll
-    for SERVER_OPTIONS in --no-fork "--workers 1" "--workers 1 --threads 2"; do
+    for SERVER_OPTIONS in --no-fork "--workers 1 --threads 2"; do
         rm -f "$BATS_TEST_TMPDIR/stderr"
         start_server pid_or_large:app
         fail_its_polling

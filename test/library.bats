@@ -35,7 +35,7 @@ returned() {
 }
 
 @test "finishes the request in flight on TERM, and returns 0 from serve()" {
-    for options in "" "workers=2" "workers=1 threads=2" "no_fork=True"; do
+    for options in "" "workers=1 threads=2" "no_fork=True"; do
         read -r -a options <<<"$options"
         start_program ${options[@]+"${options[@]}"}
         exec 5<>"$LATCH"
@@ -52,7 +52,7 @@ returned() {
 }
 
 @test "leaves the program its signal handlers when serve() has returned" {
-    for options in "workers=0" "workers=2" "no_fork=True"; do
+    for options in "workers=0" "no_fork=True"; do
         start_program "$options"
         stop_server
         returned '0, handlers back True, .*'
@@ -61,7 +61,7 @@ returned() {
 }
 
 @test "leaves the program no descriptor more when serve() has returned" {
-    for options in "workers=0" "workers=2" "no_fork=True"; do
+    for options in "workers=0" "no_fork=True"; do
         start_program "$options" "access_log='$BATS_TEST_TMPDIR/log'"
         curl -s -m 10 -o /dev/null "$url"
         stop_server
@@ -173,15 +173,13 @@ serving_by() {
 
 @test "imports the application anew on HUP where serve() is given its name" {
     own_folder
-    for options in "" ", workers=2"; do
-        app_is 'app = says("one")'
-        serving_by "webserver.serve('app:app', bind='127.0.0.1:0'$options)"
-        answers one
-        app_is 'app = says("two")'
-        renew
-        eventually answers two
-        stop_server
-    done
+    app_is 'app = says("one")'
+    serving_by "webserver.serve('app:app', bind='127.0.0.1:0')"
+    answers one
+    app_is 'app = says("two")'
+    renew
+    eventually answers two
+    stop_server
     [ ! -s "$stderr" ]
 }
 
@@ -226,7 +224,7 @@ children = [subprocess.Popen(["sh", "-c", f"exit {status}"]) for status in (7, 8
 *_, options = map(ast.literal_eval, sys.argv[3:])
 print("returned", webserver.serve(called.app, bind="127.0.0.1:0", **options), [child.wait() for child in children])
 END
-    for options in '{}' '{"workers":2}' '{"no_fork":True}'; do
+    for options in '{}' '{"no_fork":True}'; do
         WEBSERVER="$BATS_TEST_TMPDIR/children_too.py" start_server "$options"
         curl -sf -m 10 -o /dev/null "$url"
         stop_server

@@ -19,16 +19,16 @@ serves() {
     port=${where#*port } port=${port%%,*} other=${where##*port } other=${other%%,*} url=http://127.0.0.1:$port
 }
 
-# A function of a test runs with a process for each connection, with workers, and in one process.
+# A function of a test runs with a Supervisor, and in one process.
 in_each_mode() {
-    for SERVER_OPTIONS in "" "--workers 2" --no-fork; do
+    for SERVER_OPTIONS in "" --no-fork; do
         "$@"
         [ -z "$server_pid" ] || stop_server
     done
 }
 
-# refuses WORD ARGUMENT...  ends with status 2, and with one line on stderr that contains the word.
-refuses() {
+# misused WORD ARGUMENT...  ends with status 2, and with one line on stderr that contains the word.
+misused() {
     local code=0
     : >"$BATS_TEST_TMPDIR/stderr"
     if start_server "${@:2}" >/dev/null || [ -n "$port" ]; then echo "It serves." && return 1; fi
@@ -151,7 +151,7 @@ answers_beside_slow_clients() {
 
 @test "leaves nothing behind when it cannot listen on one of its addresses" {
     for bind in nonsense fd://999 "unix:$BATS_TEST_TMPDIR/nowhere/at"; do
-        refuses "$bind" --bind "unix:$file" --bind "$bind"
+        refuses <<<"$bind --bind unix:$file --bind $bind"
         [ ! -e "$file" ]
     done
 }
@@ -192,7 +192,7 @@ takes_the_place_of_the_dead() {
 }
 
 @test "replaces the file of a server that was killed with -9" {
-    in_each_mode takes_the_place_of_the_dead
+    takes_the_place_of_the_dead
 }
 
 @test "replaces the file of a server that was killed with -9, while one of its children still serves" {
@@ -211,9 +211,8 @@ takes_the_place_of_the_dead() {
 
 @test "refuses a file where another server listens, which goes on" {
     serves --bind "unix:$file" hello:app
-    first=$server_pid was=$(ls -di "$file")
-    refuses "unix:$file" --bind "unix:$file" hello:app
-    server_pid=$first
+    was=$(ls -di "$file")
+    refuses <<<"unix:$file --bind unix:$file hello:app"
     [ "$(ls -di "$file")" = "$was" ]
     greets "$file"
 }
@@ -239,7 +238,7 @@ with socket.socket(socket.AF_UNIX) as listener:
     os.open(os.environ["LATCH"], os.O_RDONLY)' "$file" >"$answer" 3>&- & holder=$!
     eventually test -s "$answer"
     [ "$(cat "$answer")" = "full" ] || skip "this system does not show that another listens"
-    refuses "unix:$file" --bind "unix:$file" hello:app
+    refuses <<<"unix:$file --bind unix:$file hello:app"
     [ -S "$file" ]
     kill "$holder"
 }
@@ -256,16 +255,14 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
     os.open(os.environ["LATCH"], os.O_RDONLY)' "$file.live" 3>&- & holder=$!
     eventually test -S "$file.live"
     was=$(ls -di "$file"*)
-    for kind in '' .link .folder .fifo .live; do refuses "unix:$file$kind" --bind "unix:$file$kind" || return; done
+    for kind in '' .link .folder .fifo .live; do echo "unix:$file$kind --bind unix:$file$kind"; done | refuses
     [ "$(ls -di "$file"*)" = "$was" ]
     [ "$(cat "$file")" = "precious" ]
     kill "$holder"
 }
 
 @test "refuses a file without a name, with one that is too long, and where there is no folder" {
-    refuses unix: --bind unix: hello:app
-    refuses unix: --bind "unix:$file$(printf 'a%.0s' {1..120})" hello:app
-    refuses unix: --bind "unix:$BATS_TEST_TMPDIR/nowhere/at" hello:app
+    for path in '' "$file$(printf 'a%.0s' {1..120})" "$BATS_TEST_TMPDIR/nowhere/at"; do echo "unix: --bind unix:$path"; done | refuses
 }
 
 # Replaced by a file, then by the socket of another server.
@@ -316,7 +313,7 @@ listens_on_a_descriptor() {
 }
 
 @test "listens on a descriptor that it inherits" {
-    in_each_mode listens_on_a_descriptor
+    listens_on_a_descriptor
 }
 
 @test "listens on descriptors beside other addresses, and leaves a file that came with one" {
@@ -330,18 +327,17 @@ listens_on_a_descriptor() {
 
 @test "refuses a descriptor that is closed, or no listening socket" {
     with_socket listening
-    for number in 9 x -1; do refuses "fd://$number" --bind "fd://$number" || return; done
-    refuses fd://0 --bind fd://0
+    for number in 9 x -1 0; do echo "fd://$number --bind fd://$number"; done | refuses
     for kind in bound connected datagrams; do
         with_socket "$kind"
-        refuses fd://7 --bind fd://7
+        refuses <<<'fd://7 --bind fd://7'
     done
 }
 
 # The first address takes the lowest number that is free.
 @test "refuses a descriptor that it has opened itself" {
     with_socket listening
-    refuses fd://3 --bind 127.0.0.1:0 --bind fd://3
+    refuses <<<'fd://3 --bind 127.0.0.1:0 --bind fd://3'
 }
 
 @test "takes a descriptor once that is named twice" {
@@ -378,7 +374,7 @@ listens_as_activated() {
 }
 
 @test "listens on what systemd has opened, also when it starts anew, and leaves it there" {
-    in_each_mode listens_as_activated
+    listens_as_activated
 }
 
 @test "does not listen on what systemd has opened for another process" {
@@ -410,7 +406,7 @@ listens_as_activated() {
 
 @test "refuses a PORT that is none" {
     unbound
-    for number in x 65536; do PORT=$number refuses "$number" hello:app || return; done
+    for number in x 65536; do PORT=$number misused "$number" hello:app || return; done
 }
 
 # ---- a restart, and a successor ----
@@ -430,7 +426,7 @@ keeps_its_addresses() {
 }
 
 @test "keeps its addresses, its file and its descriptors when it starts anew" {
-    in_each_mode keeps_its_addresses
+    keeps_its_addresses
 }
 
 @test "keeps its addresses when it starts anew, and takes no more, where one is named twice" {
@@ -444,7 +440,7 @@ hands_over() {
 import os, socket, subprocess, sys
 listener, (load, *options), servers = socket.create_server(("127.0.0.1", 0), backlog=99), sys.argv[1:], []
 def start():
-    command = [sys.executable, os.environ["WEBSERVER"], "--bind", f"fd://{listener.fileno()}", *options, "hello:app"]
+    command = [sys.executable, os.environ["PROGRAM"], "--bind", f"fd://{listener.fileno()}", *options, "hello:app"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=[listener.fileno()])
     servers.append(server)
     assert server.stdout.readline().startswith(b"Serving HTTP on port ")
@@ -471,11 +467,13 @@ finally:
     hands_over
 }
 
+# bats test_tags=all
 @test "loses no request when another takes over its descriptor, with workers" {
     cd "$BATS_TEST_DIRNAME/apps"
     hands_over --workers 2
 }
 
+# bats test_tags=all
 @test "loses no request when another takes over its descriptor, with --no-fork" {
     cd "$BATS_TEST_DIRNAME/apps"
     hands_over --no-fork

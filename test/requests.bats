@@ -2,7 +2,7 @@
 # Reading a request: what is served, what is refused, and how a refusal is told. Where a sender and a receiver could
 # read a request in two ways, it is refused. The long tables stand in tables.py; here are the most telling inputs.
 
-# bats file_tags=every-mode,parser
+# bats file_tags=parser
 load test_helper
 
 setup_file() {

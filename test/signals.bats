@@ -7,7 +7,7 @@ setup() {
     export LATCH="$BATS_TEST_TMPDIR/latch"
     mkfifo "$LATCH"
     answer="$BATS_TEST_TMPDIR/answer"
-    modes=("" --no-fork "--workers 2" "--workers 1 --threads 2")
+    modes=("" --no-fork "--workers 1 --threads 2")
 }
 
 # family PID  prints the process, its children, and theirs.
@@ -63,7 +63,7 @@ END
 }
 
 @test "outlives clients that leave, although the application has given SIGPIPE its default at import" {
-    for SERVER_OPTIONS in "" --no-fork "--workers 1" "--workers 1 --threads 2"; do
+    for SERVER_OPTIONS in "" --no-fork "--workers 1 --threads 2"; do
         start_server pipe_default:app
         before=$(curl -s -m 10 "$url")
         for _ in 1 2 3 4; do reset_in_the_middle; done
@@ -75,7 +75,7 @@ END
 }
 
 @test "ends well, and soon, although the application reaps its processes" {
-    for SERVER_OPTIONS in "" "--workers 1" "--workers 1 --threads 2"; do
+    for SERVER_OPTIONS in "" "--workers 1 --threads 2"; do
         start_server --graceful-timeout 3 reaps:app
         curl --fail-early -sf -m 20 -o /dev/null -H 'Connection: close' "$url/[1-4]"
         stop_server

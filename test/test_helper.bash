@@ -94,7 +94,7 @@ launch_server() {
     read -r -a options <<<"${SERVER_OPTIONS-}"
     case " $* " in *' --bind'[\ =]*) ;; *) options=(--bind 127.0.0.1:0 ${options[@]+"${options[@]}"}) ;; esac
     known_as "${options[*]-} $*"
-    rm -f "$fifo" && mkfifo "$fifo"
+    [ -p "$fifo" ] || mkfifo "$fifo"
     # With job control on, the server gets a process group of its own, as from a terminal: a test can send a
     # signal to the group, and INT, which a shell without job control makes its background jobs ignore, arrives.
     # 3 and 4 are bats's own: whoever keeps 3 open keeps bats waiting.
@@ -108,7 +108,7 @@ launch_server() {
     started_servers="$started_servers $server_pid"
     # The end of file that a server leaves behind when it dies ends the read at once.
     {
-        read -r -t 10 line <&7 || true
+        read -r -t 30 line <&7 || true
         cat <&7 >>"$stdout" 3>&- 4>&- &
     } 7<"$fifo"
     port=${line#Serving HTTP* on port } port=${port% ...} url=http://127.0.0.1:$port
@@ -119,6 +119,16 @@ launch_server() {
 known_as() {
     single=
     case " $1 " in *' --no-fork '* | *' no_fork=True '*) single=yes ;; esac
+}
+
+# refuses  has the command lines of a table on stdin tried, as refused.py says: each ends with status 2 and a line on stderr;
+# fails  each ends with status 1 and a traceback. "${launch[@]}" is the launcher.
+refuses() {
+    ${launch[@]+"${launch[@]}"} "$PYTHON" "$repository/test/refused.py" "$PROGRAM" "${1-2}"
+}
+
+fails() {
+    refuses 1
 }
 
 # stop_server [SIGNAL]  sends TERM or another signal, and succeeds when the server ends with exit status 0.
@@ -153,7 +163,7 @@ workers() {
 }
 
 rests() {
-    the_server >/dev/null 2>&1 && has_children "$(workers)"
+    pids_of rests "$(workers)" 2>/dev/null
 }
 
 # threads  succeeds when workers call the application in threads.
@@ -257,7 +267,7 @@ processes() {
 
 # Asks ps, for kill -0 succeeds for a zombie too.
 pids_of() {
-    ps -A -o pid=,ppid=,stat= | awk -v kind="$1" -v root="$server_pid" -v single="$single" '
+    ps -A -o pid=,ppid=,stat= | awk -v kind="$1" -v wanted="${2-}" -v root="$server_pid" -v single="$single" '
         { pids[NR] = $1; parent[$1] = $2; zombie[$1] = $3 ~ /^Z/ }
         END {
             for (i = 1; i <= NR; i++) {
@@ -267,12 +277,13 @@ pids_of() {
             for (i = 1; found && i <= NR; i++) {
                 pid = pids[i]
                 is_child = parent[pid] in is_server
+                count += is_child
                 is_ours = pid == root || pid in is_server || is_child
                 if (kind == "servers" && pid in is_server || kind == "children" && is_child ||
                     kind == "zombies" && zombie[pid] && (is_child || parent[pid] == root) ||
                     kind == "processes" && is_ours && !zombie[pid]) print pid
             }
-            exit !found
+            exit kind == "rests" ? found != 1 || count != wanted : !found
         }' || { echo "No Server runs, of process ${server_pid:-none}." >&2 && return 1; }
 }
 
@@ -372,8 +383,8 @@ has_noticed() {
 take_notices() {
     [ -z "$notifier" ] || return 0
     : >"$notices"
-    "$PYTHON" -c '
-import os, socket, sys
+    "$PYTHON" -I -S -c '
+import os, _socket as socket
 sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 sock.bind(os.environ["NOTIFY_SOCKET"])
 while True:
@@ -435,12 +446,11 @@ begin_server() {
 # raw  sends stdin to the server as it is, and prints what comes back until the server closes the connection. It
 # never closes its own side first: a half-closed connection is another test.
 raw() {
-    local sender reader code=0
+    local sender code=0
     {
         # A server may well answer and close before it has read everything.
         cat <&8 >&9 2>/dev/null 3>&- 4>&- & sender=$!
-        cat <&9 3>&- 4>&- & reader=$!
-        wait_for "$reader" || code=$?
+        cat <&9 3>&- 4>&- || code=$?
         kill -KILL "$sender" 2>/dev/null && wait "$sender" 2>/dev/null || true
     } 8<&0 9<>"/dev/tcp/127.0.0.1/$port"
     return "$code"
@@ -503,8 +513,13 @@ verdicts() {
 exchange() {
     local all empty=$'\r\n\r\n'
     answer=$BATS_TEST_TMPDIR/answer
-    printf '%b' "$1" | raw >"$answer"
-    all=$(cat "$answer" && echo .) all=${all%.}
+    {
+        trap '' PIPE # it may close before it has read everything
+        printf '%b' "$1" >&9 2>/dev/null || true
+        trap - PIPE
+        cat <&9 >"$answer" || true
+    } 9<>"/dev/tcp/127.0.0.1/$port"
+    IFS= read -r -d '' all <"$answer" || true
     head=${all%%"$empty"*} head=${head//$'\r'/} body=${all#*"$empty"}
 }
 

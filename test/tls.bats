@@ -149,11 +149,11 @@ fetch() {
     curl -s -m 20 --cacert "$CERTS/ca.pem" "$@"
 }
 
-# refused WORD ARGUMENT...  ends with status 2 and one line, which has this word, and takes no password. (A server that
-# serves instead is killed.)
-refused() {
+# locked_out ARGUMENT...  ends with status 2 and one line that names --keyfile, and takes no password. (A server that serves
+# instead is killed.)
+locked_out() {
     local line code=0
-    "$PYTHON" "$PROGRAM" --bind 127.0.0.1:0 "${@:2}" <<<secret >"$LATCH" 2>&1 3>&- 4>&- &
+    "$PYTHON" "$PROGRAM" --bind 127.0.0.1:0 "$@" <<<secret >"$LATCH" 2>&1 3>&- 4>&- &
     while read -r line; do
         echo "$line"
         case $line in Serving*) kill -KILL "$!" ;; esac
@@ -162,17 +162,16 @@ refused() {
     echo "status $code" | cat "$answer" -
     [ "$code" -eq 2 ]
     [ "$(grep -c '' "$answer")" -eq 1 ]
-    grep -q -e "^webserver.py: .*$1" "$answer"
+    grep -q -e "^webserver.py: .*--keyfile" "$answer"
 }
 
 # bats test_tags=fork
 @test "refuses files that are missing, and that are no certificate and no key, in a line" {
-    cd "$CERTS"
-    for bad in missing . tls_client.py; do
-        refused "--certfile $bad" --certfile "$bad" --keyfile server.key
-        refused "--keyfile $bad" --certfile server.pem --keyfile "$bad"
-        refused "--ca-certs $bad" --certfile server.pem --keyfile server.key --ca-certs "$bad"
-    done
+    for bad in "$CERTS/missing" "$CERTS" "$CERTS/tls_client.py"; do
+        echo "'--certfile $bad' --certfile $bad --keyfile $CERTS/server.key"
+        echo "'--keyfile $bad' --certfile $CERTS/server.pem --keyfile $bad"
+        echo "'--ca-certs $bad' --certfile $CERTS/server.pem --keyfile $CERTS/server.key --ca-certs $bad"
+    done | refuses
 }
 
 # bats test_tags=fork
@@ -180,29 +179,26 @@ refused() {
     cp "$CERTS/server.key" "$BATS_TEST_TMPDIR/key"
     chmod 0 "$BATS_TEST_TMPDIR/key"
     if cat "$BATS_TEST_TMPDIR/key" >/dev/null 2>&1; then skip "this user may read everything"; fi
-    refused "Permission denied" --certfile "$CERTS/server.pem" --keyfile "$BATS_TEST_TMPDIR/key"
+    refuses <<<"'Permission denied' --certfile $CERTS/server.pem --keyfile $BATS_TEST_TMPDIR/key"
 }
 
 # bats test_tags=fork
-@test "refuses a key that does not fit, none, and one that is locked, and asks for no password" {
-    cd "$CERTS"
-    refused --keyfile --certfile server.pem --keyfile client.key
-    refused --keyfile --certfile server.pem
-    refused --keyfile --certfile server.pem --keyfile locked.key
-    refused --keyfile --certfile both.pem
+@test "refuses a key that is locked, and asks for no password" {
+    locked_out --certfile "$CERTS/server.pem" --keyfile "$CERTS/locked.key"
+    locked_out --certfile "$CERTS/both.pem"
 }
 
+# An empty name is as a variable that is not set leaves it: it must not serve without TLS, or let in everybody.
 # bats test_tags=fork
-@test "refuses --keyfile and --ca-certs without --certfile" {
-    refused --certfile --keyfile "$CERTS/server.key"
-    refused --certfile --ca-certs "$CERTS/ca.pem"
-}
-
-# As a variable that is not set leaves them: it must not serve without TLS, or let in everybody.
-# bats test_tags=fork
-@test "refuses empty names of files" {
-    refused --certfile --certfile ""
-    refused --ca-certs --certfile "$CERTS/server.pem" --keyfile "$CERTS/server.key" --ca-certs ""
+@test "refuses a key that does not fit, and none, files without a certificate, and empty names" {
+    refuses <<END
+--keyfile   --certfile $CERTS/server.pem --keyfile $CERTS/client.key
+--keyfile   --certfile $CERTS/server.pem
+--certfile  --keyfile $CERTS/server.key
+--certfile  --ca-certs $CERTS/ca.pem
+--certfile  --certfile ''
+--ca-certs  --certfile $CERTS/server.pem --keyfile $CERTS/server.key --ca-certs ''
+END
 }
 
 # bats test_tags=fork
@@ -301,7 +297,6 @@ END
     done
 }
 
-# bats test_tags=modes
 @test "has a handshake come within --header-timeout, however it is cut" {
     start_https --header-timeout 0.5 hello:app
     client <<'END'
@@ -335,7 +330,6 @@ assert rest(sock).count(PAGE) == 2
 END
 }
 
-# bats test_tags=modes
 @test "reads records that arrive byte by byte, and many small ones" {
     start_https echo:app
     client <<'END'
@@ -432,7 +426,6 @@ END
 
 # ---- the end: without a length it is that of the connection, and close_notify tells it from a cut ----
 
-# bats test_tags=modes
 @test "ends a response without a length by close_notify" {
     start_https stream:app
     client <<'END'
@@ -443,7 +436,6 @@ END
 }
 
 # curl takes the end of the connection for that of the body: only a reset tells it.
-# bats test_tags=modes
 @test "shows no end of a response that the application has cut, also to clients that need no close_notify" {
     start_https closing:app
     client <<<'assert not ends_well(connect(b"GET /fails-later HTTP/1.0\r\n\r\n"))'
@@ -500,7 +492,6 @@ END
     [ ! -s "$stderr" ]
 }
 
-# bats test_tags=modes
 @test "waits for a next request as long as --keep-alive says, and no longer for a part of its record" {
     start_https --keep-alive 0.5 --header-timeout 1 hello:app
     client <<'END'

@@ -24,7 +24,7 @@ END
 }
 
 @test "reads a large body behind a response that its client has not taken" {
-    for SERVER_OPTIONS in --no-fork "--workers 1" "--workers 1 --threads 2"; do
+    for SERVER_OPTIONS in --no-fork "--workers 1 --threads 2"; do
         start_server echo:app
         sends_before_it_reads
         stop_server

@@ -57,7 +57,6 @@ begin() {
     grep -q -x "REMOTE_PORT='[1-9][0-9]*'" <<<"$body"
 }
 
-# bats test_tags=modes
 @test "gives the application the variables of WSGI, of their types" {
     start_server environ_repr:app
     get /
@@ -500,7 +499,6 @@ RETURNS
     status_is "200 OK"
 }
 
-# bats test_tags=modes
 @test "passes the validator of wsgiref" {
     start_server validated:app
     for name in hello echo environ stream contexts pid printing latch context_stream closing/all 'as_asked/body?status=200+OK&Content-Type=text/plain'; do
@@ -624,7 +622,6 @@ RETURNS
 }
 
 # RFC 9112: the client has its response when its last byte has come, whatever remains to be done here.
-# bats test_tags=modes
 @test "ends a response before the iterable has closed" {
     exec 5<>"$LATCH"
     start_server closes_late:app

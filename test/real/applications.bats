@@ -5,6 +5,10 @@
 
 load helper
 
+setup_file() {
+    shares on_flask on_bottle on_django
+}
+
 # Fills in the form as a browser does, and is sent on to what it said.
 fills_in() {
     [ "$(browses "$url/said")" = nothing ]
@@ -17,10 +21,6 @@ fills_in() {
 
 @test "serves forms, redirects and sessions to curl" {
     each fills_in
-}
-
-@test "serves forms, redirects and sessions to requests and httpx" {
-    each drives form
 }
 
 # Sends the large file by form, and gets the same; sends it by chunks, and gets its digest.
@@ -37,9 +37,10 @@ sends_large() {
     each sends_large
 }
 
-@test "takes 30 MB from requests and httpx, and gives them back" {
+@test "serves forms, sessions and 30 MB to requests and httpx, leaves its error to the application, and serves on" {
     large_file "$UPLOAD"
-    each drives upload
+    each drives form upload error
+    grep -q 'LookupError: on purpose' "$BATS_FILE_TMPDIR"/on_*/stderr
 }
 
 # Reads the first block while the application waits for the second, which stands in a pipe.
@@ -70,9 +71,4 @@ continues() {
 @test "serves the ranges that an application offers" {
     "$PYTHON" -c 'import sys; print(*range(200000))' >"$UPLOAD"
     each continues
-}
-
-@test "leaves its error to the application, and serves on" {
-    each drives error
-    grep -q 'LookupError: on purpose' "$stderr"
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # nginx and HAProxy in front of the server, by a port and by a socket in a file, on connections that they keep.
+# A test tagged fork runs in one mode: it asks of the parser, which is the same in all.
 #
 # bats file_tags=workers
 
@@ -10,12 +11,14 @@ through() {
     curl -sS -f -m 20 --unix-socket "$front" "$@"
 }
 
+# bats test_tags=fork
 @test "reads every message as nginx does" {
     start_server --stall-timeout 1 sees:app
     nginx_before "127.0.0.1:$port"
     smuggles
 }
 
+# bats test_tags=fork
 @test "reads every message as an nginx does that passes on what it can" {
     start_server --stall-timeout 1 sees:app
     nginx_before "127.0.0.1:$port" "ignore_invalid_headers off; underscores_in_headers on; merge_slashes off;" \
@@ -23,12 +26,14 @@ through() {
     smuggles
 }
 
+# bats test_tags=fork
 @test "reads every message as HAProxy does" {
     start_server --stall-timeout 1 sees:app
     haproxy_before "127.0.0.1:$port"
     smuggles
 }
 
+# bats test_tags=fork
 @test "reads every message as a HAProxy does that passes on what it can" {
     start_server --stall-timeout 1 sees:app
     haproxy_before "127.0.0.1:$port" LENIENT

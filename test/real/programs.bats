@@ -1,8 +1,6 @@
 #!/usr/bin/env bats
-# Programs of the trade as clients: git, litmus for WebDAV, twine and pip, Node. A test tagged fork runs in one mode: it
-# brings its own, or has nothing to do with one.
-#
-# bats file_tags=kinds
+# Programs of the trade as clients: git, litmus for WebDAV, twine and pip, Node. No mode makes a difference to them, but where
+# locks are in the memory of a process.
 
 load helper
 
@@ -75,17 +73,7 @@ serves_litmus() {
     [ "$(grep -c '^<- summary .* 0 failed' "$answer")" -eq "$(wc -w <<<"$1")" ]
 }
 
-@test "serves WebDAV to litmus" {
-    serves_litmus "basic copymove http"
-}
-
 # Locks and properties are in the memory of one process, where litmus's two connections have to meet.
-# bats test_tags=fork
-@test "serves WebDAV with locks and properties to litmus, in one process" {
-    serves_litmus "basic copymove props locks http" --no-fork
-}
-
-# bats test_tags=fork
 @test "serves WebDAV with locks and properties to litmus, by threads" {
     serves_litmus "basic copymove props locks http" --workers 1 --threads 4
 }
@@ -133,7 +121,6 @@ END
     node "$BATS_TEST_DIRNAME/asks.js" "$url" "$UPLOAD" 3>&- 4>&-
 }
 
-# bats test_tags=fork
 @test "calls factories that are named as gunicorn's are" {
     serves 'factories:create_app()'
     [ "$(curl -sS -f -m 20 "$url")" = "made by factory" ]
