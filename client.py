@@ -500,7 +500,7 @@ def parse_arguments(parser: argparse.ArgumentParser) -> Options:
     options.expect = options.expect or ([] if options.held else ["200"])
     way, _, rate = (options.slow or "0").rpartition(":")
     options.tick_s = max(TICK_S, 1 / (int(rate) or NEVER))
-    block = round(int(rate) * options.tick_s)
+    block = int(int(rate) * options.tick_s + 1e-6)  # of a tick; 20 * 0.05 may be less than 1
     options.slow_send, options.slow_read = (0 if way == other else block for other in ("read", "send"))
     return options
 
@@ -541,7 +541,7 @@ def main() -> int:
     options = parse_arguments(parser)
     try:
         prepare(options)
-        needed = -(-options.connections // options.processes)  # by one; and by the parent:
+        needed = -(-options.connections // options.processes)  # of a process; and of the parent:
         needed += PROCESS_DESCRIPTORS * options.processes + SPARE_DESCRIPTORS
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if 0 <= hard < needed:
