@@ -2708,7 +2708,8 @@ class ForkServer(Server):
         for count in range(20):
             ours, theirs = socket.socketpair()
             with theirs:
-                theirs.sendall(b"GET /%d HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % count)
+                theirs.sendall(b"OPTIONS * HTTP/1.1\r\nHost: localhost:%d\r\nConnection: close\r\n\r\n" % count)
+                theirs.shutdown(socket.SHUT_WR)
                 worker = Worker(self.context, [], self.slots[-1], lifeline=self.lifeline)
                 worker.start_connection(self.listeners[0], ours, ("127.0.0.1", 0))
                 worker.loop.run()
