@@ -302,21 +302,21 @@ class Connection:
         if state == READ_BODY:  # a head has no more time for each byte
             self.extend_deadline(self.limits.stall_timeout_s, len(data))
 
-    def take_line(self, state: int, malformed: Any, limit: int, too_long: HTTPError) -> Steps[bytes]:
+    def take_line(self, state: int, malformed: Any, limit: int, too_long: HTTPError) -> Steps[bytearray]:
         """Take a line of at most `limit` bytes and its CRLF from the buffer. What no line may have is refused
         before it is whole, by what `malformed` makes of it. Raises HTTPError, and as receive() does."""
-        limit, searched = limit + 2, 0
+        buffer, limit, searched = self.buffer, limit + 2, 0
         while True:
-            end = self.buffer.find(b"\n", searched, limit) + 1
+            end = buffer.find(b"\n", searched, limit) + 1
             if end:
-                line = bytes(self.buffer[:end])
+                line: bytearray = buffer[:end]
                 if not line.endswith(b"\r\n"):
                     raise malformed(line)
-                del self.buffer[:end]
+                del buffer[:end]
                 return line
-            size = min(limit, len(self.buffer))
-            if FORBIDDEN_OCTETS.search(self.buffer, max(0, searched - 1), size):
-                raise malformed(self.buffer[:size])
+            size = min(limit, len(buffer))
+            if FORBIDDEN_OCTETS.search(buffer, max(0, searched - 1), size):
+                raise malformed(buffer[:size])
             if size == limit:
                 raise too_long
             searched = size
@@ -743,20 +743,21 @@ def gather_head(connection: Connection, data: Optional[bytes]) -> Steps[bytes]:
         return b""
     connection.deadline = time.monotonic() + limits.header_timeout_s
     take_line = functools.partial(connection.take_line, READ_HEAD, lambda part: explain_bad_head(head + part))
-    pattern, limit = REQUEST_LINE, limits.request_line_bytes
+    pattern, too_long = REQUEST_LINE, limit_error(414, "the request-line", limits.request_line_bytes)
     try:
         for _ in range(limits.blank_lines + 1):
-            line = yield from take_line(limit, limit_error(414, "the request-line", limit))
+            line = yield from take_line(limits.request_line_bytes, too_long)
             if line != b"\r\n":
                 break
+        too_long = limit_error(431, "a field line", limits.field_line_bytes)
         while line != b"\r\n" or not head:
             head += line
             if not pattern.fullmatch(line[:-2].decode("latin-1")):
                 raise explain_bad_head(head)
             if len(head) > limits.head_bytes:
                 raise limit_error(431, "the head", limits.head_bytes)
-            pattern, limit = FIELD_LINE, limits.field_line_bytes
-            line = yield from take_line(limit, limit_error(431, "a field line", limit))
+            pattern = FIELD_LINE
+            line = yield from take_line(limits.field_line_bytes, too_long)
     except TimeoutError:
         if not (head or connection.buffer):
             return b""
@@ -830,11 +831,12 @@ def move_chunks(connection: Connection, spool: Spool) -> Steps[None]:
     limits = connection.limits
     rule = "a chunk is a hexadecimal chunk-size, extensions, CRLF, data and CRLF; a trailer is a field line"
 
-    def malformed(part: bytes) -> HTTPError:
+    def malformed(part: Union[bytes, bytearray]) -> HTTPError:
         return HTTPError(400, rule + " (RFC 9112 7.1)", part.decode("latin-1"))
 
     take_line = functools.partial(connection.take_line, READ_BODY, malformed)
     too_long = limit_error(400, "a chunk-size with its extensions", limits.chunk_line_bytes)
+    no_end = malformed(b"")
     for _ in range(limits.chunks + 1):  # and the last-chunk
         line = yield from take_line(limits.chunk_line_bytes, too_long)
         match = CHUNK_LINE.fullmatch(line)
@@ -846,7 +848,7 @@ def move_chunks(connection: Connection, spool: Spool) -> Steps[None]:
         if not size:
             break
         yield from move(connection, spool, size)
-        yield from take_line(0, malformed(b""))
+        yield from take_line(0, no_end)
     else:
         raise limit_error(413, "the body", limits.chunks, "chunks")
     too_long = limit_error(431, "a trailer", limits.field_line_bytes)

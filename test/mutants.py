@@ -85,7 +85,7 @@ MUTANTS = [
      'CHUNK_LINE = re.compile(rf"([0-9A-Fa-f]+)', 'CHUNK_LINE = re.compile(rf"((?:0x)?[0-9A-Fa-f]+)'),
     ("chunk-end-unchecked", "two bytes after a chunk may be anything",
      "framing: refuses a chunk that does not end",
-     'yield from take_line(0, malformed(b""))', "del connection.buffer[:2]"),
+     'yield from take_line(0, no_end)', "del connection.buffer[:2]"),
     ("chunks-without-end", "a body may have any number of chunks",
      "framing: bounds the number of chunks",
      "for _ in range(limits.chunks + 1):", "for _ in iter(int, 1):"),
