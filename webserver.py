@@ -385,13 +385,13 @@ class Connection:
             yield TURN, None
             self.turn_ends = time.monotonic() + self.limits.time_slice_s
 
-    def is_last_response(self) -> bool:
-        """Return whether the server closes the connection after this response."""
+    def is_last_response(self, now: float) -> bool:
+        """Return whether the server closes the connection after this response. `now` is time.time()."""
         context, flags = self.context, self.context.flags
-        closing = context.closing or context.full or flags[CLOSING]
-        if context.server_pid and not closing:
-            closing = flags[FULL] or os.getppid() != context.server_pid
-        if not closing:
+        if now >= context.next_orphan_check:  # a process that is busy sees the end of its lifeline late
+            context.next_orphan_check = now + Limits.time_slice_s
+            context.closing = context.closing or os.getppid() != context.server_pid
+        if not (context.closing or context.full or flags[CLOSING] or flags[FULL]):
             return False
         # Requests that are in the socket already are answered, for two seconds: closing with unread bytes
         # would reset the connection, and lose them.
@@ -910,7 +910,8 @@ class ServerContext:
         self.reraise: Any = ClientDisconnected  # out of a call, these are not the application's failure
         self.closing = False  # this process closes each connection after its response
         self.full = False  # while others wait
-        self.server_pid = 0  # of the Server, in its children: a busy one sees the end of the lifeline late
+        self.server_pid = 0  # of the Server, in its children
+        self.next_orphan_check = NEVER
         self.requests_left = NEVER  # until --max-requests
         self.on_max_requests: Any = None  # called then
         self.environ: Environ = {
@@ -1075,8 +1076,9 @@ class Response:
         head, request = self.head, self.request
         if not head:
             raise AssertionError("the application did not call start_response (PEP 3333)")
-        close = head.close or not request.persistent or self.connection.is_last_response()
-        framed = frame_head(head, request.method == "HEAD", request.minor, known, close, time.time() // 1)
+        now = time.time()
+        close = head.close or not request.persistent or self.connection.is_last_response(now)
+        framed = frame_head(head, request.method == "HEAD", request.minor, known, close, now // 1)
         lines, self.left, self.chunked, self.bodiless, self.close = framed
         if self.left is None and not self.chunked:  # the end of the connection is the end of the body
             self.connection.set_reset(True)
@@ -1527,7 +1529,9 @@ class Loop:
                 # It may be forgotten or busy by now, or its number another one's, which then finds nothing.
                 if handle and handle.events:
                     handle.resume(True)
-            now = time.monotonic() if due < NEVER else 0.0
+            now = time.monotonic()
+            if now < due:
+                continue
             for name, timer in list(timers.items()):
                 if timer[0] <= now and timers.get(name) is timer:  # another one may have removed it
                     del timers[name]
@@ -1598,6 +1602,7 @@ class Slot:
         self.memory: Any = board.memory
         self.times = board.times
         self.at = at
+        self.since = at // 8 + 1  # index in `times`
         self.text = b""  # the one that is shown
         self.idle_state = idle_state  # after a call
         self.calls: Any = None  # a queue, of what its thread in a ThreadPool is to call
@@ -1613,7 +1618,7 @@ class Slot:
         if text is not self.text:
             self.text = text
             struct.pack_into("240p", self.memory, self.at + 16, text)
-        self.times[self.at // 8 + 1] = time.monotonic()
+        self.times[self.since] = time.monotonic()
         self.memory[self.at] = IN_APP
         try:
             return act(*arguments)
@@ -2532,7 +2537,7 @@ class Server:
 
     def run_child(self, main: Callable[[int], None], at: int) -> int:
         """Run `main` in a child."""
-        self.context.server_pid = self.pid
+        self.context.server_pid, self.context.next_orphan_check = self.pid, 0.0
         main(at)
         if self.kind == "worker":
             run_exit_functions(self.limits.graceful_timeout_s)
