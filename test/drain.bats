@@ -440,13 +440,17 @@ END
 
 # ---- --drain-delay ----
 
+# closes  succeeds when a response says that its connection closes.
+closes() {
+    curl -si -m 10 "$url" | grep -q -i '^connection: close'
+}
+
 # bats test_tags=fork
 @test "goes on after TERM with --drain-delay, with Connection: close in each response; a second TERM aborts" {
     for SERVER_OPTIONS in "${modes[@]}" --no-fork; do
         app_is 'app = says("done")'
         start_server --keep-alive 60 --drain-delay 60 app:app
         keep_open 6
-        closes() { curl -si -m 10 "$url" | grep -q -i '^connection: close'; }
         kill -TERM "$server_pid"
         eventually closes
         ask 6
@@ -497,7 +501,6 @@ END
 @test "keeps a connection whose response was under way at TERM until its next request, with --drain-delay" {
     start_server --keep-alive 60 --drain-delay 60 stream:app
     term() { kill -TERM "$server_pid" && eventually closes; }
-    closes() { curl -si -m 10 "$url" | grep -q -i '^connection: close'; }
     goes_idle term
     kill -TERM "$server_pid"
     ends_well
