@@ -216,7 +216,7 @@ def app(environ, start_response):
         start_server app:app
         "$PYTHON" - "$port" "$server_pid" <<'END'
 import os, signal, socket, sys
-clients = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(150)]
+clients = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(100)]
 for client in clients:
     client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 os.kill(int(sys.argv[2]), signal.SIGTERM)
