@@ -332,10 +332,10 @@ imports() {
 @test "ends with 130 and without a traceback on Ctrl-C while the application is imported" {
     exec 5<>"$LATCH"
     mkfifo "$LATCH.never"
-    for case in ":" ":-" "--workers 1:-" "--no-fork:-"; do
+    for how in ":" ":-" "--workers 1:-" "--no-fork:-"; do
         code=0
-        SERVER_OPTIONS=${case%:*} imports
-        interrupt "${case##*:}$pid"
+        SERVER_OPTIONS=${how%:*} imports
+        interrupt "${how##*:}$pid"
         wait_for "$pid" || code=$?
         [ "$code" -eq 130 ]
         cat "$err"
