@@ -17,7 +17,7 @@ ladder: ## run the stages of the article alone, each a promise, in 20 s
 test: ## run the tests, in two minutes; FILES="test/drain.bats", FILTER="TERM" and PYTHON=python3.8 choose
 	@test/run $(FILES)
 
-test-all: ## run the tests in each mode, too: what CI runs; FILES, FILTER and PYTHON as above
+test-all: ## run in each mode what a mode could change, too: what CI runs; FILES, FILTER and PYTHON as above
 	@test/run --all $(FILES)
 
 test-apps: ## run Flask, Django, Bottle, nginx and HAProxy with the server; FILES, FILTER and PYTHON as above

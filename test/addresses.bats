@@ -28,7 +28,7 @@ link_local() {
 
 @test "listens on a link-local address with its zone in make_server()" {
     link_local
-    cp "$WEBSERVER" "$BATS_TEST_TMPDIR/webserver.py"
+    importable
     PYTHONPATH="$BATS_TEST_TMPDIR:$BATS_TEST_DIRNAME/apps" "$PYTHON" - "$zoned" <<'END'
 import called, socket, sys, webserver
 with webserver.make_server(sys.argv[1], 0, called.app) as server, called.serving(server):

@@ -35,7 +35,7 @@ END
 }
 
 @test "goes on in a program that has its clocks stand still" {
-    cp "$WEBSERVER" "$BATS_TEST_TMPDIR/webserver.py"
+    importable
     PYTHONPATH="$BATS_TEST_TMPDIR:$PYTHONPATH" "$PYTHON" - <<'END'
 import called, faulthandler, freezes
 faulthandler.dump_traceback_later(10, exit=True)

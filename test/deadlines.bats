@@ -105,22 +105,22 @@ make_file() {
     [ "$(tail -n 1 <&6)" != "done" ]
 }
 
-# Reads twenty million bytes in four seconds, then the rest, and succeeds when the end is among it.
+# Reads ten million bytes in two seconds, then the rest, and succeeds when the end is among it.
 reads_steadily() { # PATH
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET %s HTTP/1.0\r\n\r\n' "$1" >&6
-    [ "$({ for _ in {1..20}; do head -c 1000000 && sleep 0.2; done && cat; } <&6 | tail -n 1)" = "end" ]
+    [ "$({ for _ in {1..10}; do head -c 1000000 && sleep 0.2; done && cat; } <&6 | tail -n 1)" = "end" ]
 }
 
 @test "waits for a client that reads at a good pace for longer than it may stall" {
-    start_server --send-timeout 2 large:app
+    start_server --send-timeout 1 large:app
     reads_steadily /
 }
 
 # bats test_tags=modes
 @test "waits for a client that reads a file at a good pace for longer than it may stall" {
     make_file
-    start_server --send-timeout 2 sends_file:app
+    start_server --send-timeout 1 sends_file:app
     reads_steadily /file
 }
 

@@ -205,9 +205,9 @@ app = says("one")'
     start_server app:app
     : >"$folder/dies"
     kill -KILL "$(the_server)"
-    sleep 5
+    sleep 3
     [ "$(grep -c . "$folder/started")" -gt 2 ]
-    [ "$(grep -c . "$folder/started")" -lt 12 ]
+    [ "$(grep -c . "$folder/started")" -lt 9 ]
     rm "$folder/dies"
     eventually answers one
     eventually rests

@@ -216,7 +216,7 @@ def app(environ, start_response):
         start_server app:app
         "$PYTHON" - "$port" "$server_pid" <<'END'
 import os, signal, socket, sys
-clients = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(150)]
+clients = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(100)]
 for client in clients:
     client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 os.kill(int(sys.argv[2]), signal.SIGTERM)
@@ -440,13 +440,17 @@ END
 
 # ---- --drain-delay ----
 
+# closes  succeeds when a response says that its connection closes.
+closes() {
+    curl -si -m 10 "$url" | grep -q -i '^connection: close'
+}
+
 # bats test_tags=fork
 @test "goes on after TERM with --drain-delay, with Connection: close in each response; a second TERM aborts" {
     for SERVER_OPTIONS in "${modes[@]}" --no-fork; do
         app_is 'app = says("done")'
         start_server --keep-alive 60 --drain-delay 60 app:app
         keep_open 6
-        closes() { curl -si -m 10 "$url" | grep -q -i '^connection: close'; }
         kill -TERM "$server_pid"
         eventually closes
         ask 6
@@ -497,7 +501,6 @@ END
 @test "keeps a connection whose response was under way at TERM until its next request, with --drain-delay" {
     start_server --keep-alive 60 --drain-delay 60 stream:app
     term() { kill -TERM "$server_pid" && eventually closes; }
-    closes() { curl -si -m 10 "$url" | grep -q -i '^connection: close'; }
     goes_idle term
     kill -TERM "$server_pid"
     ends_well

@@ -134,8 +134,8 @@ END
     curl -s -m 5 "$url" 3>&- 4>&- &
     sleep 1
     before=$(ticks)
-    sleep 2
-    [ "$(($(ticks) - before))" -lt 20 ]
+    sleep 1
+    [ "$(($(ticks) - before))" -lt 10 ]
 }
 
 # Prints the hundredths of a second that the server's processes have used.

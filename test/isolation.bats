@@ -80,7 +80,7 @@ END
 }
 
 @test "closes the one connection on which something unforeseen is raised, in a program that calls make_server()" {
-    cp "$WEBSERVER" "$BATS_TEST_TMPDIR/webserver.py"
+    importable
     cd "$BATS_TEST_TMPDIR"
     PYTHONPATH="$BATS_TEST_TMPDIR:$BATS_TEST_DIRNAME/apps" "$PYTHON" - 2>"$answer" <<'END'
 import called, faulthandler, socket

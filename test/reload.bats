@@ -90,6 +90,7 @@ mends() {
     mends part/__init__.py
 }
 
+# bats test_tags=all
 @test "starts anew when a broken file is mended in a folder within that of Python" {
     "$PYTHON" -m venv --without-pip "$BATS_TEST_TMPDIR/environment" || skip "this Python makes no environment"
     mv "$folder" "$BATS_TEST_TMPDIR/environment/folder"

@@ -16,7 +16,10 @@ goes_on='[^a-z](old|previous|goes on)([^a-z]|$)'
 loses_nothing() { # OPTION...
     start_server "$@" app:app
     "$PYTHON" "$BATS_TEST_DIRNAME/steady.py" "$port" >"$answer" 3>&- 4>&- & client=$!
-    for _ in 1 2 3 ${ALL_MODES:+4 5 6 7 8 9 10}; do renew || return; done
+    for _ in 1 2 3 ${ALL_MODES:+4 5 6 7 8 9 10}; do
+        renew || return
+        sleep 0.3 # while they ask
+    done
     kill -TERM "$client"
     wait_for "$client" || { cat "$answer" && return 1; }
     [ ! -s "$stderr" ]

@@ -115,6 +115,11 @@ launch_server() {
     case $port in '' | *[!0-9]*) echo "The server printed no ready line, but '$line'." && return 1 ;; esac
 }
 
+# importable  has programs with $BATS_TEST_TMPDIR in PYTHONPATH import the server, which is compiled already.
+importable() {
+    cp "$PROGRAM" "$BATS_TEST_TMPDIR/webserver.${PROGRAM##*.}"
+}
+
 # known_as ARGUMENTS  sets whether a server with these arguments is one process.
 known_as() {
     single=

@@ -100,7 +100,7 @@ times_said() {
 }
 
 @test "starts the successor of a worker before that leaves" {
-    start_server --workers 1 --max-requests 1 pid:app
+    start_server --workers 1 --max-requests 1 --header-timeout 1 pid:app
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     first=$(curl -s -m 10 "$url")
     eventually has_children 1
