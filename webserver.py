@@ -94,8 +94,9 @@ class Limits:
     drain_delay_s = 0.0  # before that, for load balancers to look away
     retry_delay_s = 0.1  # until the system is asked again for what it refused
     time_slice_s = 0.005  # for one connection, before others have their turn
-    recv_timeout_s = 0.02  # an idle connection is not evicted before: its next request may be on its way
-    eviction_grace_s = 0.25  # a connection is not closed before: its first bytes may be on their way
+    keep_alive_grace_s = 0.02  # an idle connection is not evicted before: its next request may be on its way
+    reader_grace_s = 1.0  # one that does not read is not evicted before: wireless links pause
+    eviction_grace_s = 0.25  # any other is not closed before: its next bytes may be on their way
     accept_pause_s = 0.005  # a worker with more connections than another leaves new ones to it so long
     stuck_call_s = 0.02  # a worker in a call for so long takes no connection soon
     block_bytes = 32768  # of one read: glibc trims its heap when it frees twice as much
@@ -227,11 +228,14 @@ LINGER_OFF, LINGER_RESET = struct.pack("ii", 0, 0), struct.pack("ii", 1, 0)  # s
 
 def grace_left(limits: Limits, state: int, timeout: float) -> float:
     """Return the seconds until a connection may be evicted that has `timeout` seconds left in `state`."""
-    # Idle or behind for so long: what it sends next may be on its way.
-    grace_s = limits.recv_timeout_s if state == KEEP_ALIVE else limits.eviction_grace_s
-    allowed_s = {KEEP_ALIVE: limits.keep_alive_s, READ_BODY: limits.stall_timeout_s}
-    allowed_s[WRITE] = limits.send_timeout_s
-    return timeout - allowed_s.get(state, limits.header_timeout_s) + grace_s
+    allowed_s, grace_s = limits.header_timeout_s, limits.eviction_grace_s
+    if state == KEEP_ALIVE:
+        allowed_s, grace_s = limits.keep_alive_s, limits.keep_alive_grace_s
+    elif state == READ_BODY:
+        allowed_s = limits.stall_timeout_s
+    elif state == WRITE:
+        allowed_s, grace_s = limits.send_timeout_s, limits.reader_grace_s
+    return timeout - allowed_s + grace_s
 
 
 class Connection:
@@ -2147,10 +2151,8 @@ class ThreadPool:
         return bool(slot.calls)
 
     def on_pressure(self) -> None:
-        """Reset connections that keep a thread while requests wait, and that read slower than --min-rate."""
-        for task in self.worker.tasks():
-            if task.slot:
-                self.worker.evict([task])
+        """Of the connections that keep a thread while requests wait reset the one that reads slowest."""
+        self.worker.evict([task for task in self.worker.tasks() if task.slot])
         self.start_waiting()
 
     def release(self, task: Task) -> None:
@@ -3014,6 +3016,7 @@ class Supervisor:
 
     def on_exit(self, server: ChildRecord, status: int) -> None:
         """Go on without a Server."""
+        self.on_server(server)  # its last word may be unread
         self.close_channel(server.channel)
         if self.stopping:
             return

@@ -256,7 +256,7 @@ MUTANTS = [
      "min(max(1, wanted), self.limits.max_children)", "self.limits.max_children"),
     ("no-grace", "a connection is closed while its bytes are on their way",
      "eviction: evicts no head and no body whose last",
-     "allowed_s.get(state, limits.header_timeout_s) + grace_s", "allowed_s.get(state, limits.header_timeout_s)"),
+     "return timeout - allowed_s + grace_s", "return timeout - allowed_s"),
     ("full-unheeded", "busy children keep their connections while others wait",
      "eviction: closes with the response while other",
      "or flags[CLOSING] or flags[FULL]):", "or flags[CLOSING]):"),
