@@ -95,7 +95,6 @@ class Limits:
     retry_delay_s = 0.1  # until the system is asked again for what it refused
     time_slice_s = 0.005  # for one connection, before others have their turn
     keep_alive_grace_s = 0.02  # an idle connection is not evicted before: its next request may be on its way
-    reader_grace_s = 1.0  # one that does not read is not evicted before: wireless links pause
     eviction_grace_s = 0.25  # any other is not closed before: its next bytes may be on their way
     accept_pause_s = 0.005  # a worker with more connections than another leaves new ones to it so long
     stuck_call_s = 0.02  # a worker in a call for so long takes no connection soon
@@ -234,7 +233,7 @@ def grace_left(limits: Limits, state: int, timeout: float) -> float:
     elif state == READ_BODY:
         allowed_s = limits.stall_timeout_s
     elif state == WRITE:
-        allowed_s, grace_s = limits.send_timeout_s, limits.reader_grace_s
+        allowed_s = limits.send_timeout_s
     return timeout - allowed_s + grace_s
 
 
@@ -2151,8 +2150,9 @@ class ThreadPool:
         return bool(slot.calls)
 
     def on_pressure(self) -> None:
-        """Of the connections that keep a thread while requests wait reset the one that reads slowest."""
-        self.worker.evict([task for task in self.worker.tasks() if task.slot])
+        """For each request that waits reset a response that keeps a thread while its client takes nothing."""
+        while self.waiting and self.worker.evict([task for task in self.worker.tasks() if task.slot]):
+            pass
         self.start_waiting()
 
     def release(self, task: Task) -> None:
@@ -2714,10 +2714,10 @@ class ForkServer(Server):
         specializes in pages that each child would have to copy otherwise, a fifth of its page faults."""
         context, before = vars(self.context), vars(self.context).copy()
         context.update(app=hello, access_log=None, tls=None)
-        for count in range(20):
+        for port in range(20):
             ours, theirs = socket.socketpair()
             with theirs:
-                theirs.sendall(b"OPTIONS * HTTP/1.1\r\nHost: localhost:%d\r\nConnection: close\r\n\r\n" % count)
+                theirs.sendall(b"OPTIONS * HTTP/1.1\r\nHost: a:%d\r\nConnection: close\r\n\r\n" % port)
                 theirs.shutdown(socket.SHUT_WR)
                 worker = Worker(self.context, [], self.slots[-1], lifeline=self.lifeline)
                 worker.start_connection(self.listeners[0], ours, ("127.0.0.1", 0))
