@@ -2714,7 +2714,7 @@ class ForkServer(Server):
         specializes in pages that each child would have to copy otherwise, a fifth of its page faults."""
         context, before = vars(self.context), vars(self.context).copy()
         context.update(app=hello, access_log=None, tls=None)
-        for port in range(20):
+        for port in range(10):
             ours, theirs = socket.socketpair()
             with theirs:
                 theirs.sendall(b"OPTIONS * HTTP/1.1\r\nHost: a:%d\r\nConnection: close\r\n\r\n" % port)
