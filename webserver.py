@@ -1324,9 +1324,11 @@ def exchange(response: Response, environ: Environ) -> Steps[None]:
     del blocks  # `data` may be a copy, and the client slow
     if response.spool:
         yield from send_spool(response)
-    sent = connection.send_now(data) if data else 0
-    if sent < len(data):
-        yield from connection.send(memoryview(data)[sent:])
+    if data:
+        sent: int = connection.attempt(connection.sock.send, data) or 0
+        connection.sent += sent
+        if sent < len(data):
+            yield from connection.send(memoryview(data)[sent:])
     if response.left is None and not response.chunked:
         connection.set_reset(False)
 
