@@ -1324,11 +1324,9 @@ def exchange(response: Response, environ: Environ) -> Steps[None]:
     del blocks  # `data` may be a copy, and the client slow
     if response.spool:
         yield from send_spool(response)
-    if data:
-        sent: int = connection.attempt(connection.sock.send, data) or 0
-        connection.sent += sent
-        if sent < len(data):
-            yield from connection.send(memoryview(data)[sent:])
+    sent = connection.send_now(data) if data else 0
+    if sent < len(data):
+        yield from connection.send(memoryview(data)[sent:])
     if response.left is None and not response.chunked:
         connection.set_reset(False)
 
@@ -1666,8 +1664,11 @@ class Listener:
 
     def remove_file(self) -> None:
         """Remove the socket file, if it is still the one that was made here."""
-        if os.path.lexists(self.path) and os.path.samestat(self.file_status, os.lstat(self.path)):
-            os.unlink(self.path)
+        try:
+            if os.path.samestat(os.lstat(self.path), self.file_status):
+                os.unlink(self.path)
+        except OSError:  # there is none, or the application has given up the right to remove it
+            pass
 
     def close(self, shut_down: bool = False) -> None:
         """Close it in this process. `shut_down` ends it for every process, unless it was passed in."""
@@ -1969,12 +1970,12 @@ class Worker:
         if task.closed:
             return
         task.closed = True
-        try:
-            self.loop.forget(task.key)
-        except OSError:  # the descriptor is closed already
-            pass
         _own_descriptors.discard(task.key)
-        task.connection.sock.close()
+        for close in (functools.partial(self.loop.forget, task.key), task.connection.sock.close):
+            try:
+                close()
+            except OSError:  # the application or ssl has closed the descriptor
+                pass
         self.load -= 1
         self.publish_load()
         if self.acceptor.paused and not self.is_overloaded():
@@ -2063,14 +2064,15 @@ class Worker:
         self.watches_lifeline = False
         if not self.context.flags[DRAINING]:
             self.retire()
-        if not self.context.flags[CLOSING]:  # it is dead: no process is left that would end what is under way
-            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
-            self.drain()
         self.check_flags()
 
     def check_flags(self) -> None:
-        """See, where this worker retires or is to be replaced, what the Server asks for next."""
-        if self.context.flags[DRAINING] and not self.acceptor.draining:
+        """See, where this worker retires or is to be replaced, what the Server asks for next, or if it is
+        dead: then no process is left that would end what is under way."""
+        if os.getppid() != self.context.server_pid and not self.acceptor.draining:
+            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
+            self.drain()
+        elif self.context.flags[DRAINING] and not self.acceptor.draining:
             self.drain()
         elif self.board.memory[self.at + RETIRE] and self.acceptor.listeners:
             self.loop.call_later("abort", self.limits.graceful_timeout_s, functools.partial(os._exit, 0))
@@ -2153,8 +2155,8 @@ class ThreadPool:
 
     def on_pressure(self) -> None:
         """For each request that waits reset a response that keeps a thread while its client takes nothing."""
-        while self.waiting and self.worker.evict([task for task in self.worker.tasks() if task.slot]):
-            pass
+        for _ in range(len(self.waiting)):
+            self.worker.evict([task for task in self.worker.tasks() if task.slot])
         self.start_waiting()
 
     def release(self, task: Task) -> None:
@@ -2194,6 +2196,7 @@ class ThreadPool:
                 # Another thread takes its place; what this one writes at its end must not count.
                 self.idle.append(Slot(worker.board, slot.at))
                 slot.memory = bytearray(slot.at + Scoreboard.SLOT_BYTES)
+                slot.times = memoryview(slot.memory).cast("d")
                 worker.board.memory[slot.at] = KEEP_ALIVE
                 self.start_waiting()
         worker.loop.call_later("timeouts", min(1.0, timeout_s / 4), self.check_timeouts)
@@ -2935,7 +2938,8 @@ class Supervisor:
         self.loop = Loop(self.on_wake)
         self.servers: Dict[int, ChildRecord] = {}
         self.backoff = Backoff()
-        self.signals: List[int] = []
+        self.signals: List[int] = []  # that have arrived
+        self.stops: List[int] = []  # all TERM and INT so far
         self.reload_requested = self.was_ready = self.stopping = False
         self.status = 0
 
@@ -2950,16 +2954,18 @@ class Supervisor:
     def spawn(self) -> None:
         """Fork a Server: at the start, on HUP, or in place of a dead one."""
         self.loop.timers.pop("spawn", None)
-        ours, theirs = socket.socketpair()
-        _own_descriptors.add(ours.fileno())
+        channels: List[socket.socket] = []
         try:
+            channels += socket.socketpair()
+            _own_descriptors.add(channels[0].fileno())
             pid = fork(*(listener.sock.fileno() for listener in self.listeners))
         except OSError as error:
             log("warning", str(error.strerror))
-            self.close_channel(ours)
-            theirs.close()
+            for channel in channels:
+                self.close_channel(channel)
             self.loop.call_later("spawn", self.limits.retry_delay_s, self.spawn)
             return
+        ours, theirs = channels
         if not pid:
             _own_descriptors.add(theirs.fileno())
             end_process(functools.partial(run_server, self.options, self.listeners, theirs))
@@ -3018,11 +3024,11 @@ class Supervisor:
 
     def on_exit(self, server: ChildRecord, status: int) -> None:
         """Go on without a Server."""
-        self.on_server(server)  # its last word may be unread
+        server.ready = server.ready or receive_word(server.channel) == b"r"  # which may be unread
         self.close_channel(server.channel)
         if self.stopping:
             return
-        if not self.was_ready and not server.killed:  # it has shown why
+        if not self.was_ready and not server.ready and not server.killed:  # it has shown why
             self.status = (os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1) or 1
             self.loop.running = False
             return
@@ -3042,15 +3048,15 @@ class Supervisor:
     def on_wake(self) -> None:
         """Act on the signals that have arrived: what the handler noted counts, not what is in the pipe."""
         self.reap()
-        stops = sum(signum in STOP_SIGNALS for signum in self.signals)
-        if signal.SIGUSR1 in self.signals:
+        signals, self.signals = self.signals, []
+        self.stops += [signum for signum in signals if signum in STOP_SIGNALS]
+        if signal.SIGUSR1 in signals:
             for pid in self.servers:
                 send_signal(pid, signal.SIGUSR1)
-        self.reload_requested = self.reload_requested or signal.SIGHUP in self.signals
-        self.signals[:] = [signum for signum in self.signals if signum in STOP_SIGNALS]
-        if stops and not self.stopping:
+        self.reload_requested = self.reload_requested or signal.SIGHUP in signals
+        if self.stops and not self.stopping:
             self.stop()
-        if stops > 1:
+        if len(self.stops) > 1:
             self.remove_files()
             for server in self.servers.values():
                 send_word(server.channel, b"a")
@@ -3074,7 +3080,7 @@ class Supervisor:
         self.stopping = True
         notify("STOPPING=1")
         self.loop.timers.clear()
-        self.status = 130 if signal.SIGINT in self.signals and not self.was_ready else 0
+        self.status = 130 if signal.SIGINT in self.stops and not self.was_ready else 0
         for server in self.servers.values():
             send_word(server.channel, b"d")
             if not server.ready:
