@@ -776,14 +776,13 @@ class Spool:
     """A file in memory, moved to disk when it grows. (tempfile.SpooledTemporaryFile lacks what wsgi.input
     needs before Python 3.11, and its import takes 5 ms, which each forked child would pay.)"""
 
-    def __init__(self, memory_bytes: int) -> None:
+    def __init__(self) -> None:
         self.file: Any = io.BytesIO()
         self.size = 0
-        self.memory_bytes = memory_bytes
 
     def write(self, data: Union[bytes, bytearray]) -> None:
         """Append `data`. Raises OSError where the disk is full."""
-        if self.size <= self.memory_bytes < self.size + len(data):
+        if self.size <= Limits.memory_bytes < self.size + len(data):
             import tempfile
 
             memory, self.file = self.file, tempfile.TemporaryFile()
@@ -795,7 +794,7 @@ class Spool:
 def read_body(connection: Connection, request: Request, environ: Environ) -> Steps[None]:
     """Put the body of a request into the environ, as a file. Raises HTTPError, ClientDisconnected."""
     limits = connection.limits
-    spool = Spool(limits.memory_bytes)
+    spool = Spool()
     if request.expects_continue and not connection.buffer:
         yield from connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
     connection.buffer = bytearray(connection.buffer)
@@ -916,7 +915,7 @@ class ServerContext:
         self.server_pid = 0  # of the Server, in its children
         self.next_orphan_check = NEVER
         self.requests_left = NEVER  # until --max-requests
-        self.on_max_requests: Any = None  # called then
+        self.on_max_requests: Any = None  # called then: has the worker replaced
         self.environ: Environ = {
             "SCRIPT_NAME": os.fsencode(root).decode("latin-1"),
             "SERVER_SOFTWARE": "webserver.py/" + __version__,
@@ -1071,7 +1070,7 @@ class Response:
         if data and not self.spool:
             data = data[self.connection.send_now(data) :]
         if data:
-            self.spool = self.spool or Spool(self.connection.limits.memory_bytes)
+            self.spool = self.spool or Spool()
             self.spool.write(data)
 
     def build_head(self, known: Optional[int]) -> bytes:
@@ -1922,7 +1921,6 @@ class Worker:
     connection, or a whole server by itself."""
 
     SLACK = 4  # another worker with fewer connections by so many is left the new ones
-    ask_to_leave: Callable[[], None]  # have this worker replaced
 
     def __init__(
         self, context: ServerContext, listeners: List[Listener], at: int, threads: int = 1, lifeline: int = -1
@@ -2192,7 +2190,7 @@ class ThreadPool:
                 faulthandler.dump_traceback(2)
                 task.connection.set_reset(True)
                 worker.close_connection(task)
-                worker.ask_to_leave()
+                worker.context.on_max_requests()
                 # Another thread takes its place; what this one writes at its end must not count.
                 self.idle.append(Slot(worker.board, slot.at))
                 slot.memory = bytearray(slot.at + Scoreboard.SLOT_BYTES)
@@ -2488,6 +2486,8 @@ class Server:
     """Forks and reaps children; never parses HTTP. Its two variants differ in how connections reach them."""
 
     kind = "child"
+    start: Callable[[], None]  # begins to serve
+    on_child_exit: Callable[[ChildRecord, int], None]  # goes on without a child
 
     def __init__(self, context: ServerContext, listeners: List[Listener], options: Any, channel: Any) -> None:
         self.context = context
@@ -2522,14 +2522,6 @@ class Server:
         signums = signal.SIGCHLD, signal.SIGUSR1
         run_with_signals(self.loop, self.start, lambda signum, _: self.signals.add(signum), *signums)
         return self.status
-
-    def start(self) -> None:
-        """Begin to serve."""
-        raise NotImplementedError
-
-    def on_child_exit(self, record: ChildRecord, status: int) -> None:
-        """Go on without a child."""
-        raise NotImplementedError
 
     def spawn(self, main: Callable[[int], None], text: bytes, *kept: int) -> None:
         """Fork a child that runs `main` with its slot, and ends. Raises OSError where the system refuses."""
@@ -2826,7 +2818,7 @@ class PreforkServer(Server):
             set_phase(LEAVING)
             worker.check_flags()
 
-        worker.ask_to_leave = context.on_max_requests = leave
+        context.on_max_requests = leave
         if options.max_requests:
             import random
 
