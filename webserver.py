@@ -668,14 +668,14 @@ class Request:
             environ["wsgi.url_scheme"] = scheme
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def is_authority(text: str) -> bool:
     """Return whether `text` is a host and perhaps a port (RFC 3986 3.2)."""
     match = HOST.fullmatch(text)
     return bool(match and (not match[1] or (":" in match[1] and normalize_ip(match[1]))))
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def list_members(value: str) -> Set[str]:
     """Return the members of a list-based field value, in lower case (RFC 9110 5.6.1)."""
     return {member.strip(" \t") for member in value.lower().split(",")}
