@@ -10,7 +10,7 @@ is 0 when every mutant was caught.
 
     PYTHON      the interpreter that runs the mutants (python3)
     WEBSERVER   what is broken (webserver.py)
-    JOBS        how many mutants are tried at once (2)
+    JOBS        how many mutants are tried at once (5: tests mostly wait)
 """
 
 import collections
@@ -27,7 +27,7 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 SERVER = os.environ.get("WEBSERVER") or os.path.join(os.path.dirname(HERE), "webserver.py")
 PYTHON = os.environ.get("PYTHON") or "python3"
-JOBS = int(os.environ.get("JOBS") or 2)
+JOBS = int(os.environ.get("JOBS") or 5)
 
 # Name; what it breaks; the test that catches it, as `file: part of its name`, perhaps with options of the server after the
 # file; the text that is replaced, and the one in its place.
