@@ -1833,7 +1833,7 @@ class Acceptor:
 
     def on_full(self, error: str) -> None:
         """Evict another connection for one that waits, and try again in a moment, or as soon as resume() is
-        called: the system does not say when it has what it refused."""
+        called: the system does not notify when it has what it refused."""
         if error not in self.logged:
             self.logged.add(error)
             log("warning", error)
@@ -2560,7 +2560,7 @@ class Server:
         self.end_if_done()
 
     def on_supervisor(self) -> None:
-        """Do what the Supervisor says; drain where it is dead."""
+        """Act on a message of the Supervisor; drain where it is dead."""
         word = receive_word(self.channel)
         if word == b"r":
             self.end()
@@ -2868,7 +2868,7 @@ class PreforkServer(Server):
 #                 v                                         v
 #             Server 1 leaves the listeners to it, answers what it has, ends with its last connection
 #
-#     Server 2 fails to start    Server 1 was not told anything, and goes on
+#     Server 2 fails to start    Server 1 has got no message, and goes on
 #     a ready Server dies        another one is forked, after a backoff; its children finish their requests
 #     Server 1's source changes  "h" to the Supervisor (--reload)
 #     Supervisor gets TERM       "d" drain to all Servers; a second TERM: "a" abort, and KILL a second later

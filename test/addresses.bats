@@ -51,13 +51,13 @@ os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getppid()), PORT="0")
 os.execvp(python, [python, server, *([] if bind == "none" else ["--bind", bind]), *rest[2:]])' "$1")
 }
 
-@test "says that sockets are there for another process, and how to name them, where no --bind says where to listen" {
+@test "logs that sockets are there for another process, and how to name them, where no --bind says where to listen" {
     for_a_wrapper none
     start_server hello:app
     [ "$(grep -c -e 'LISTEN_PID.*--bind fd://3' -e 'LISTEN_FDS.*--bind fd://3' "$stderr")" -eq 1 ]
 }
 
-@test "listens on such a socket as it has said, and says no more" {
+@test "listens on such a socket as it has logged, and logs no more" {
     for_a_wrapper fd://3
     start_server hello:app
     [ "$(curl -s -m 10 "$url")" = "Hello, World!" ]

@@ -20,7 +20,7 @@ REPLY = b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Type
 
 
 def serve_by_loop(listener: socket.socket, close: bool, reply: bytes) -> NoReturn:
-    """Answer whatever arrives with `reply`, for ever."""
+    """Answer whatever arrives with `reply`, without end."""
     poll: Any = getattr(select, "epoll", select.poll)()
     readable = select.POLLIN
     poll.register(listener, readable)

@@ -120,7 +120,7 @@ assert first in (last, b"", b"reset") and last == one_more != b"reset", (first, 
 END
 }
 
-@test "goes on when the system refuses to watch one connection, and says nothing of fork" {
+@test "goes on when the system refuses to watch one connection, and logs nothing of fork" {
     "$PYTHON" -c 'import select; select.epoll' || skip "there is no epoll here"
     altered failing-epoll
     for SERVER_OPTIONS in --no-fork "--workers 1 --threads 2"; do

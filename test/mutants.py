@@ -364,7 +364,7 @@ MUTANTS = [
      '            log("error", f"{what}: the previous one goes on")\n            notify("READY=1")',
      '            log("error", f"{what}: the previous one goes on")'),
     ("stopping-unsaid", "a service manager is not told that the server stops",
-     "notify: says that it stops before it drains",
+     "notify: notifies that it stops before it drains",
      '        notify("STOPPING=1")\n        self.loop', "        self.loop"),
     ("change-unseen", "--reload sees no file that has changed",
      "reload: starts anew when the application's file changes",

@@ -18,7 +18,7 @@ app_is() {
     echo "$1" >"$BATS_TEST_TMPDIR/it.py"
 }
 
-# starts MODE ARGUMENT...  starts the server, whom a service manager runs that was told nothing yet.
+# starts MODE ARGUMENT...  starts the server under a service manager that has got no message yet.
 starts() {
     [ -z "$server_pid" ] || stop_server
     rm -f "$TOLD" "$address"
@@ -37,7 +37,7 @@ of_main() {
     [ "$(grep -c -v '^main ' "$TOLD")" -eq 0 ]
 }
 
-@test "says to the service manager that it is ready, and that it stops" {
+@test "notifies the service manager that it is ready, and that it stops" {
     for mode in "${modes[@]}"; do
         starts "$mode" it:app
         eventually told "READY=1"
@@ -48,7 +48,7 @@ of_main() {
     done
 }
 
-@test "says to the service manager that it is ready when its application is imported, and not before" {
+@test "notifies the service manager that it is ready when its application is imported, and not before" {
     app_is 'import latch_at_import; app = latch_at_import.app'
     exec 5<>"$LATCH"
     { eventually arrived 1 && { cat "$TOLD" || true; } && echo >&5; } >"$answer" 2>/dev/null 3>&- & letting=$!
@@ -58,7 +58,7 @@ of_main() {
     eventually told "READY=1"
 }
 
-@test "says to the service manager that it starts anew, and when it has" {
+@test "notifies the service manager that it starts anew, and when it has" {
     starts "--workers 2" it:app
     eventually told "READY=1"
     kill -HUP "$server_pid"
@@ -69,7 +69,7 @@ of_main() {
     of_main
 }
 
-@test "says to the service manager that it serves on where the new code is broken" {
+@test "notifies the service manager that it serves on where the new code is broken" {
     starts "" it:app
     eventually told "READY=1"
     app_is 'raise ValueError("broken on purpose")'
@@ -78,7 +78,7 @@ of_main() {
     curl -sf -m 10 -o /dev/null "$url"
 }
 
-@test "says that it stops before it drains, and starts without a service manager that listens" {
+@test "notifies that it stops before it drains, and starts without a service manager that listens" {
     starts "" latch:app
     exec 5<>"$LATCH"
     curl -s -m 20 -o /dev/null "$url/wait" 3>&- & client=$!
@@ -95,7 +95,7 @@ of_main() {
     curl -sf -m 10 -o /dev/null "$url"
 }
 
-@test "says it in the abstract name space, too" {
+@test "notifies in the abstract name space, too" {
     [ "$(uname)" = Linux ] || skip "only Linux has one"
     address="@webserver.$BATS_TEST_TMPDIR"
     starts "" it:app

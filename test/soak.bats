@@ -6,7 +6,7 @@
 
 load test_helper
 
-BATS_TEST_TIMEOUT=$((${SOAK_SECONDS:-30} + 120))
+BATS_TEST_TIMEOUT=$((${SOAK_SECONDS:-60} + 120))
 
 @test "loses no request but those in a killed worker, and takes no more in the end, under clients of every kind, HUPs and kills" {
     [ -r /proc/self/smaps_rollup ] || skip "there is no /proc to see processes by"

@@ -1,6 +1,6 @@
 """Hold servers under everything at once: mixed clients, HUPs, and workers that are killed.
 
-    SOAK_SECONDS=30 python soak.py WEBSERVER      needs Linux, for /proc, and openssl
+    SOAK_SECONDS=60 python soak.py WEBSERVER      needs Linux, for /proc, and openssl
 
 Three servers run side by side: a process for each connection, two workers, and two workers with threads that speak TLS.
 Each gets HUP every five seconds, and one of its workers, which are the leaves of its tree of processes, is killed every
@@ -33,7 +33,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
-SECONDS = float(os.environ.get("SOAK_SECONDS") or 30)
+SECONDS = float(os.environ.get("SOAK_SECONDS") or 60)
 HUP_EVERY_S, KILL_EVERY_S = 5, 7
 PATIENCE_S = 20
 EXCUSED_S = 5  # in which a client sees that its connection is gone; then its port may be another's
