@@ -1848,6 +1848,14 @@ class Acceptor:
         self.listeners.clear()
         self.owner.end_if_done()
 
+    def abort(self) -> None:
+        """Leave the listeners to others, and drop what is held."""
+        for _, sock, _ in self.held:
+            _own_descriptors.discard(sock.fileno())
+            sock.close()
+        self.held.clear()
+        self.retire()
+
     def drain(self) -> None:
         """Empty the backlog, shut the listeners down for every process, then start what is held. Nothing is
         started before: a client that is told to close connects again as fast as a process forks, and that
@@ -2267,7 +2275,7 @@ class WSGIServer(Worker):
                 task.resume(None, ClientDisconnected())
             for listener in self.acceptor.listeners:
                 listener.remove_file()
-            self.acceptor.retire()
+            self.acceptor.abort()
             self.loop.close()
 
     def __enter__(self) -> WSGIServer:
@@ -2607,11 +2615,7 @@ class Server:
         Server's: they are not shut down."""
         self.ending = True
         if self.acceptor:
-            self.acceptor.retire()
-            for _, sock, _ in self.acceptor.held:
-                _own_descriptors.discard(sock.fileno())
-                sock.close()
-            self.acceptor.held.clear()
+            self.acceptor.abort()
         for record in self.children.values():
             self.kill(record)
         self.on_wake()
