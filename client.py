@@ -421,9 +421,8 @@ def summarize(reports: list[Report], options: Options) -> int:
         for detail, n in details.items() if set(details) != {"answered: 200"} else ():
             print(f"{n:6} {detail}")
     if not options.json and not options.held:
-        sizes = f"{kinds['bytes_sent']:,} bytes sent, {kinds['bytes_received']:,} received"
-        used = f"{kinds['cpu_us'] / 1e6:.2f} s of own CPU time"
-        print(f"{len(ordered) / (seconds or NEVER):,.0f} a second, {sizes}, {used}")
+        print(f"{len(ordered) / (seconds or NEVER):,.0f} a second, {kinds['bytes_sent']:,} bytes sent,",
+              f"{kinds['bytes_received']:,} received, {kinds['cpu_us'] / 1e6:.2f} s of own CPU time")
         print("ms:", ", ".join(f"{name} {took * 1000:.3g}" for name, took in latency.items()))
     good = (kinds["answered"] or kinds["aborted"]) and not any(kinds[kind] for kind in ERRORS)
     statuses = {detail for kind, detail in counts if kind == "answered"}
@@ -444,6 +443,7 @@ COUNT = matching("[1-9][0-9]{0,8}", "a whole number from 1 to 999999999", int)
 AMOUNT = matching("(?=.*[1-9])[0-9]{1,6}([.][0-9]{1,6})?", "a number above 0 and below 1000000", float)
 STATUSES = matching("[1-5][0-9]{2}(,[1-5][0-9]{2})*", "a list of statuses", lambda text: text.split(","))
 SLOW = matching("((send|read):)?[1-9][0-9]{0,8}", "[send:|read:]BYTES_PER_S")
+URL, URL_FORM = "http://localhost:8888/", "http[s]://HOST[:PORT][/PATH]"
 OPTIONS: tuple[tuple[str, Any, Any, str, str], ...] = (  # name, type, default, metavar, meaning
     ("requests", COUNT, "200", "N", "requests in all; unlimited with --duration"),
     ("connections", COUNT, 50, "C", "connections open at once"),
@@ -451,7 +451,7 @@ OPTIONS: tuple[tuple[str, Any, Any, str, str], ...] = (  # name, type, default, 
     ("rate", AMOUNT, "none", "R", "requests a second; latency counts from when one was due"),
     ("processes", COUNT, "processors", "N", "load processes, an event loop each"),
     ("hold", None, "", "", "send one --pipeline on each connection, keep all open until the end"),
-    ("max-clients", COUNT, "1", "N", "load processes whose connections are held, any status is a success"),
+    ("max-clients", COUNT, "1", "N", "load processes that hold their connections, any status is a success"),
     ("max-conns", COUNT, "1024", "N", "connections of each of them"),
     ("method", str, "GET", "METHOD", "method; POST where there is a body"),
     ("header", str, "none", "LINE", "field line, in place of its own; may be repeated"),
@@ -476,8 +476,7 @@ OPTIONS: tuple[tuple[str, Any, Any, str, str], ...] = (  # name, type, default, 
 
 def parse_arguments(parser: argparse.ArgumentParser) -> Options:
     """Return the options, and what follows from them."""
-    url, text = "http://localhost:8888/", "http[s]://HOST[:PORT][/PATH]"
-    parser.add_argument("url", nargs="?", default=url, metavar="URL", help=f"{text} ({url})")
+    parser.add_argument("url", nargs="?", default=URL, metavar="URL", help=f"{URL_FORM} ({URL})")
     for name, kind, default, metavar, text in OPTIONS:
         action = "append" if name == "header" else "store" if kind else "store_true"
         details = {"type": kind, "metavar": metavar} if kind else {}
@@ -486,6 +485,8 @@ def parse_arguments(parser: argparse.ArgumentParser) -> Options:
         parser.add_argument(f"--{name}", action=action, default=value, help=help_text, **details)
     options = parser.parse_args()
     options.held = options.max_clients or options.max_conns
+    if options.held and (options.requests or options.processes or options.connections != 50):
+        parser.error("--max-clients, --max-conns: without --requests, --connections and --processes")
     if options.held:
         options.hold, options.processes = True, options.max_clients or 1
         options.connections = options.processes * (options.max_conns or 1024)
@@ -510,7 +511,7 @@ def prepare(options: Options) -> None:
     host_and_port = r"((\[[0-9A-F:.]+\]|[A-Z0-9\-._~%!$&'()*+,;=]+)(?::([0-9]{1,5}))?)"
     match = re.fullmatch(rf"(https?)://{host_and_port}(/[!\"$-~]*)?(?:#.*)?", options.url, re.IGNORECASE)
     if not match or not 0 < int(match[4] or 80) < 65536:
-        raise ValueError(f"a URL is http[s]://HOST[:PORT][/PATH], not {options.url!a}")
+        raise ValueError(f"a URL is {URL_FORM}, not {options.url!a}")
     scheme, authority, host, port, path = match.groups()
     options.host = host.strip("[]")
     options.tls = ssl.create_default_context() if scheme.lower() == "https" else None
@@ -546,8 +547,7 @@ def main() -> int:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if 0 <= hard < needed:
             raise ValueError(f"{needed} descriptors are needed, {hard} allowed (ulimit -Hn)")
-        if 0 <= soft < needed:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
         reports, interrupted = run_processes(options)
     except (OSError, ValueError) as error:
         parser.error(str(error))

@@ -3327,12 +3327,11 @@ def parse_options(arguments: Optional[Sequence[str]], app: Any) -> Any:
     options.app = options.module if options.app is None else options.app
     options.default_app = app
     options.load = functools.partial(load_application, options)
-    environ = os.environ
-    passed_in = re.fullmatch("[1-9][0-9]{0,3}", environ.get("LISTEN_FDS", ""))  # sd_listen_fds(3)
-    if not options.bind and passed_in and environ.get("LISTEN_PID") == str(os.getpid()):
+    passed_in = re.fullmatch("[1-9][0-9]{0,3}", os.environ.get("LISTEN_FDS", ""))  # sd_listen_fds(3)
+    if not options.bind and passed_in and os.environ.get("LISTEN_PID") == str(os.getpid()):
         options.bind = [f"fd://{3 + index}" for index in range(int(passed_in[0]))]
     elif not options.bind:
-        options.bind = [f"0.0.0.0:{environ['PORT']}" if environ.get("PORT") else "localhost:8888"]
+        options.bind = [f"0.0.0.0:{os.environ['PORT']}" if os.environ.get("PORT") else "localhost:8888"]
         if passed_in:
             log("warning", "LISTEN_FDS is for another process, LISTEN_PID; --bind fd://3 takes the first")
     try:
@@ -3340,7 +3339,7 @@ def parse_options(arguments: Optional[Sequence[str]], app: Any) -> Any:
     except OSError as error:
         raise ConfigError(f"the current folder cannot be used: {error.strerror}") from None
     # The folder by the name that it was entered by: a link in it may lead to another release later.
-    options.folder = environ.get("PWD") or options.resolved_folder
+    options.folder = os.environ.get("PWD") or options.resolved_folder
     if os.path.realpath(options.folder) != options.resolved_folder:
         options.folder = options.resolved_folder
     return options

@@ -143,7 +143,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")' "$CLIENT" --max-conns 2 "$url"
     run "$PYTHON" - "$CLIENT" <<'END'
 import runpy, subprocess, sys
 main = runpy.run_path(sys.argv[1])["main"]
-for bad in ("--no-such --max-conns=0 --max-conns=x --max-conns=99999999999999999999 --max-clients=-1 --timeout=nan --timeout=1e9 "
+for bad in ("--no-such --max-conns=2|--requests=3 --max-clients=2|--connections=3 --max-conns=0 --max-conns=x --max-conns=99999999999999999999 --max-clients=-1 --timeout=nan --timeout=1e9 "
             "--requests=0 --rate=0 --duration=-1 --expect=2xx --slow=x --slow=both:1 --pipeline=0 --abort-after=-1 "
             "--data-file=/no/such one|two ftp://127.0.0.1/ localhost:8888 http://127.0.0.1:0/ http://127.0.0.1:65536/ "
             "http://a@127.0.0.1/ http://[::1/ http:// http://no..host/ http:/x").split():
@@ -153,7 +153,7 @@ for bad in ("--no-such --max-conns=0 --max-conns=x --max-conns=99999999999999999
     except SystemExit as exit:
         print(exit.code, bad, file=sys.stderr)
 END
-    [ "$(grep -c '^client.py: error: .' <<<"$output")" -eq 26 ] && [ "$(grep -c '^2 ' <<<"$output")" -eq 26 ] && [ "${#lines[@]}" -eq 52 ]
+    [ "$(grep -c '^client.py: error: .' <<<"$output")" -eq 28 ] && [ "$(grep -c '^2 ' <<<"$output")" -eq 28 ] && [ "${#lines[@]}" -eq 56 ]
 }
 
 # The module stands for any that Python still imports when Ctrl-C comes.

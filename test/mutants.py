@@ -442,7 +442,7 @@ MUTANTS = [
      "if client.connect_ex(path) == errno.ECONNREFUSED and", "if os.path.exists(path) and client.connect_ex(path) and"),
     ("listen-fds-of-another", "sockets that are for another process are taken",
      "listeners: does not listen on what systemd",
-     'and environ.get("LISTEN_PID") == str(os.getpid()):', ":"),
+     'and os.environ.get("LISTEN_PID") == str(os.getpid()):', ":"),
     ("descriptor-leaks", "programs that the application starts inherit a listener",
      "listeners: keeps the descriptor from programs",
      "            sock.set_inheritable(False)\n", ""),
