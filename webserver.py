@@ -3066,10 +3066,12 @@ class Supervisor:
             for server, status in reap(self.servers, wanted):
                 self.on_exit(server, status)
         if self.stopping and not self.servers:
-            try:
-                self.loop.running = os.getpid() == 1 and os.waitpid(-1, os.WNOHANG) is not None
-            except ChildProcessError:
-                self.loop.running = False
+            self.loop.running = os.getpid() == 1
+            if self.loop.running:
+                try:
+                    os.waitpid(-1, os.WNOHANG)
+                except ChildProcessError:  # no orphan is left
+                    self.loop.running = False
 
     def stop(self) -> None:
         """Have all Servers drain; one that is still starting is given up."""
