@@ -1700,7 +1700,8 @@ def listen(bind: str, backlog: int) -> List[Listener]:
             raise ConfigError(f"not HOST:PORT, :PORT, [IPV6]:PORT, unix:PATH or fd://N: {bind}")
         host, port = match[1] or match[2], int(match[3])
         addresses: Dict[Any, Any] = {}  # to their families
-        for name in ("127.0.0.1", "::1") if host == "localhost" else (host or None,):
+        # Bytes: for a str it would import a codec, which takes 2 ms.
+        for name in (b"127.0.0.1", b"::1") if host == "localhost" else (host.encode() or None,):
             for info in socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE):
                 addresses[info[4]] = info[0]
         return [Listener(sock, bind, host) for sock in bind_all(addresses, port, backlog)]
@@ -2381,12 +2382,15 @@ def run_exit_functions(timeout_s: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+BUFFERED_FILES = (io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)
+
+
 def flush_files() -> None:
     """Flush all open files: before a fork, so that no other process writes the same again, and before
     os._exit, which does not."""
     gc.unfreeze()
     for file in gc.get_objects():
-        if isinstance(file, (io.BufferedWriter, io.TextIOWrapper)):
+        if issubclass(type(file), BUFFERED_FILES):  # isinstance takes twice as long, for 10,000 objects
             try:
                 file.flush()
             except (OSError, ValueError):  # it is closed, or its disk is full
