@@ -269,19 +269,22 @@ class Connection:
 
     def attempt(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Return what a call on the socket returns, None where it would block. Raises ClientDisconnected."""
-        self.wanted = NO_EVENTS
         try:
             return call(*arguments)
-        except BlockingIOError:
-            return None
         except OSError as error:
-            if self.secure:
-                import ssl
+            return self.would_block(error)
 
-                if isinstance(error, (ssl.SSLWantReadError, ssl.SSLWantWriteError)):
-                    self.wanted = READABLE if isinstance(error, ssl.SSLWantReadError) else WRITABLE
-                    return None
-            raise ClientDisconnected from error
+    def would_block(self, error: OSError) -> Any:
+        """Return None where a call on the socket would block, else raise ClientDisconnected."""
+        if isinstance(error, BlockingIOError):
+            return None
+        if self.secure:
+            import ssl
+
+            if isinstance(error, (ssl.SSLWantReadError, ssl.SSLWantWriteError)):
+                self.wanted = READABLE if isinstance(error, ssl.SSLWantReadError) else WRITABLE
+                return None
+        raise ClientDisconnected from error
 
     def retry(self, state: int, call: Callable[..., Any], *arguments: Any) -> Steps[Any]:
         """Return what a call on the socket returns in the end. Raises TimeoutError, ClientDisconnected."""
@@ -293,6 +296,10 @@ class Connection:
             if not ready:
                 raise TimeoutError
             ready = yield state, self.deadline - time.monotonic()
+
+    def peek(self, count: int) -> bytes:
+        """Receive, below TLS, what stays there."""
+        return socket.socket.recv(self.sock, count, socket.MSG_PEEK)
 
     def receive(self, state: int) -> Steps[None]:
         """Add what arrives to the buffer. Raises TimeoutError, and ClientDisconnected also at the end."""
@@ -329,7 +336,10 @@ class Connection:
         """Send what the socket takes at once; return how many bytes that is. Raises ClientDisconnected."""
         if self.secure:
             data = data[:RECORD_BYTES]
-        sent: int = self.attempt(self.sock.send, data) or 0
+        try:  # without attempt(): each request pays for a call
+            sent: int = self.sock.send(data)
+        except OSError as error:
+            sent = self.would_block(error) or 0
         self.sent += sent
         return sent
 
@@ -411,27 +421,27 @@ class Connection:
             pass
 
     def end_sending(self) -> None:
-        """Say that this was all, in TLS by close_notify (RFC 8446 6.1). Raises OSError."""
-        if self.secure:
-            self.secure = False
+        """Say that this was all, in TLS by close_notify (RFC 8446 6.1)."""
+        steps = [self.sock.unwrap] if self.secure else []
+        self.secure = False
+        for step in (*steps, functools.partial(self.sock.shutdown, socket.SHUT_WR)):
             try:
-                self.sock.unwrap()
-            except (OSError, ValueError):  # it would wait for an answer
+                step()
+            except (OSError, ValueError):  # to unwrap would wait for an answer; or the client has left
                 pass
-        self.sock.shutdown(socket.SHUT_WR)
 
     def lingering_close(self) -> Steps[None]:
         """End sending, then discard what arrives for a while: closing with unread bytes would reset the
         connection, and the reset can overtake the response (RFC 9112 9.6)."""
         self.deadline, discarded = time.monotonic() + self.limits.linger_s, 0
+        self.end_sending()
         try:
-            self.end_sending()
             while discarded < self.limits.linger_bytes:
                 data = yield from self.retry(FIRST_BYTE, self.sock.recv, Limits.block_bytes)
                 if not data:
                     return
                 discarded += len(data)
-        except (OSError, ClientDisconnected):  # a TimeoutError is an OSError
+        except (ClientDisconnected, TimeoutError):
             return
 
     def start_tls(self, tls: Any) -> Steps[None]:
@@ -443,7 +453,7 @@ class Connection:
         wrap = functools.partial(tls.wrap_socket, server_side=True, do_handshake_on_connect=False)
         self.sock = sock = self.attempt(wrap, self.sock)
         try:
-            first = yield from self.retry(FIRST_BYTE, socket.socket.recv, sock, 1, socket.MSG_PEEK)
+            first = yield from self.retry(FIRST_BYTE, self.peek, 1)
             if first and first != b"\x16":  # RFC 8446 5.1: a handshake
                 raise HTTPError(400, "this port speaks https (RFC 9110 4.2.2)")
             self.secure = True
@@ -528,17 +538,16 @@ SINGLETON_FIELDS = "HTTP_HOST CONTENT_LENGTH CONTENT_TYPE HTTP_TRANSFER_ENCODING
 class Request:
     """A parsed head. `environ` is what the application sees of it, and is copied for each exchange."""
 
-    def __init__(self, head: bytes, connection: Connection) -> None:
-        """Raises HTTPError for a head that breaks a rule."""
-        limits, context = connection.limits, connection.context
-        first, *lines = head[:-4].decode("latin-1").split("\r\n")
-        match = REQUEST_LINE.fullmatch(first)
+    def __init__(self, head: bytes, environ: Environ, connection: Connection) -> None:
+        """Read a head, with an environ that has what is the same for all. Raises HTTPError."""
+        limits = connection.limits
+        self.line, *lines = head[:-4].split(b"\r\n")
+        match = REQUEST_LINE.fullmatch(self.line.decode("latin-1"))
         if not match:
             raise explain_bad_head(head)
         self.method, target, minor = match.groups()
         self.minor = int(minor)
-        self.line = head[: len(first)]
-        if len(first) > limits.request_line_bytes:
+        if len(self.line) > limits.request_line_bytes:
             raise limit_error(414, "the request-line", limits.request_line_bytes)
         if len(lines) > limits.fields:
             raise limit_error(431, "the header section", limits.fields, "field lines")
@@ -546,12 +555,10 @@ class Request:
             raise limit_error(431, "a field line", limits.field_line_bytes)
         self.client: Optional[Tuple[str, str]] = None  # address and port, as a trusted proxy says
         self.log_fields: Any = None  # what the access log shows of it
-        environ = self.environ = {**context.environ, **connection.listener.environ}
+        self.environ = environ
         environ["REQUEST_METHOD"] = self.method
         environ["REQUEST_URI"] = environ["RAW_URI"] = target
         environ["SERVER_PROTOCOL"] = "HTTP/1.1" if self.minor else "HTTP/1.0"
-        # Keys that each exchange sets: a dict that has them already is copied without growing.
-        environ["REMOTE_ADDR"] = environ["REMOTE_PORT"] = environ["wsgi.input"] = None
         try:
             self.add_fields(lines)
         except ValueError:
@@ -560,17 +567,15 @@ class Request:
         self.parse_framing(limits)
         self.apply_forwarded(connection)
 
-    def add_fields(self, lines: List[str]) -> None:
-        """Add fields to the environ, repeated ones joined (RFC 9110 5.3). Raises ValueError, HTTPError."""
-        environ, most = self.environ, Limits.cached_line_bytes
+    def add_fields(self, lines: List[bytes]) -> None:
+        """Add fields to the environ. Raises ValueError, HTTPError."""
+        environ, known = self.environ, known_fields.get
+        names = len(environ)
         for line in lines:
-            key, value = cached_field(line) if len(line) <= most else parse_field(line)
-            if key in environ:
-                if key in SINGLETON_FIELDS:
-                    rule = "this field occurs once in a request (RFC 9110 5.3)"
-                    raise HTTPError(400, rule, line.partition(":")[0])
-                value = environ[key] + ("; " if key == "HTTP_COOKIE" else ", ") + value
+            key, value = known(line) or parse_field(line)
             environ[key] = value
+        if len(environ) < names + len(lines):
+            environ.update(join_fields(lines))
         environ.pop("", None)
 
     def parse_target(self, target: str) -> None:
@@ -579,13 +584,15 @@ class Request:
         absolute = None if target[0] == "/" else ABSOLUTE.fullmatch(target)
         if absolute and absolute[1].lower() != environ["wsgi.url_scheme"]:
             absolute = None
-        if self.minor and "HTTP_HOST" not in environ:
-            raise HTTPError(400, "a request of HTTP/1.1 has a Host (RFC 9112 3.2)")
-        if environ.get("HTTP_HOST") == "":  # of a target without an authority
+        host = environ.get("HTTP_HOST")
+        if host:
+            check_authority(host)
+        elif host == "":  # of a target without an authority
             del environ["HTTP_HOST"]
-        for authority in (environ.get("HTTP_HOST"), absolute and absolute[2]):
-            if authority is not None and not is_authority(authority):
-                raise HTTPError(400, "an authority is a host and perhaps a port (RFC 9112 3.2)", authority)
+        elif self.minor:
+            raise HTTPError(400, "a request of HTTP/1.1 has a Host (RFC 9112 3.2)")
+        if absolute:
+            check_authority(absolute[2])
         if method == "CONNECT" and AUTHORITY_FORM.fullmatch(target):
             raise HTTPError(501, "this server is not a tunnel (RFC 9110 9.3.6)")
         if target[0] == "/" and method != "CONNECT":
@@ -669,10 +676,11 @@ class Request:
 
 
 @functools.lru_cache(maxsize=16)
-def is_authority(text: str) -> bool:
-    """Return whether `text` is a host and perhaps a port (RFC 3986 3.2)."""
+def check_authority(text: str) -> None:
+    """Raise HTTPError for what is not a host and perhaps a port (RFC 3986 3.2)."""
     match = HOST.fullmatch(text)
-    return bool(match and (not match[1] or (":" in match[1] and normalize_ip(match[1]))))
+    if not match or (match[1] and not (":" in match[1] and normalize_ip(match[1]))):
+        raise HTTPError(400, "an authority is a host and perhaps a port (RFC 9112 3.2)", text)
 
 
 @functools.lru_cache(maxsize=16)
@@ -681,9 +689,12 @@ def list_members(value: str) -> Set[str]:
     return {member.strip(" \t") for member in value.lower().split(",")}
 
 
-def parse_field(line: str) -> Tuple[str, str]:
+known_fields: Dict[bytes, Tuple[str, str]] = {}  # by their lines
+
+
+def parse_field(line: bytes) -> Tuple[str, str]:
     """Return the environ's key for a field line, "" to leave it out, and the value. Raises ValueError."""
-    match = FIELD_LINE.fullmatch(line)
+    match = FIELD_LINE.fullmatch(line.decode("latin-1"))
     if not match:
         raise ValueError
     name, value = match.groups()
@@ -693,10 +704,26 @@ def parse_field(line: str) -> Tuple[str, str]:
         key = ""
     elif key not in ("CONTENT_LENGTH", "CONTENT_TYPE"):
         key = "HTTP_" + key
-    return key, value.strip(" \t")
+    field = key, value.strip(" \t")
+    if len(line) <= Limits.cached_line_bytes:
+        if len(known_fields) >= Limits.cached_lines:
+            known_fields.clear()
+        known_fields[line] = field
+    return field
 
 
-cached_field = functools.lru_cache(maxsize=Limits.cached_lines)(parse_field)
+def join_fields(lines: List[bytes]) -> Dict[str, str]:
+    """Return the fields of these lines, repeated ones joined (RFC 9110 5.3). Raises ValueError, HTTPError."""
+    fields: Dict[str, str] = {}
+    for line in lines:
+        key, value = parse_field(line)
+        if key in fields:
+            if key in SINGLETON_FIELDS:
+                rule = "this field occurs once in a request (RFC 9110 5.3)"
+                raise HTTPError(400, rule, line.partition(b":")[0].decode())
+            value = fields[key] + ("; " if key == "HTTP_COOKIE" else ", ") + value
+        fields[key] = value
+    return fields
 
 
 class RequestCache:
@@ -707,19 +734,24 @@ class RequestCache:
         self.requests: Dict[bytes, Request] = {}
         self.seen: Set[int] = set()  # hashes of heads that came once
         self.expires_at = 0.0
+        self.environ: Environ = {}  # what is the same for all requests
 
     def add(self, head: bytes, connection: Connection) -> Request:
         """Return the request that a head is; keep it if the head has come before. Raises HTTPError."""
-        request = Request(head, connection)
+        if not self.environ:  # with the keys that each exchange sets: a dict that has them need not grow
+            later = dict.fromkeys(("REMOTE_ADDR", "REMOTE_PORT", "wsgi.input"))
+            self.environ = {**connection.context.environ, **connection.listener.environ, **later}
+        request = Request(head, self.environ.copy(), connection)
         now = time.monotonic()
         if now > self.expires_at or len(self.seen) >= Limits.cached_requests:
             self.expires_at = now + Limits.cached_request_s
             self.requests.clear()
             self.seen.clear()
-        if hash(head) in self.seen:
+        mark = hash(head)
+        if mark in self.seen:
             self.requests[head] = request
         elif len(head) <= Limits.cached_head_bytes:
-            self.seen.add(hash(head))
+            self.seen.add(mark)
         return request
 
 
@@ -992,7 +1024,7 @@ cached_response_head = functools.lru_cache(maxsize=Limits.cached_response_heads)
 
 @functools.lru_cache(maxsize=Limits.cached_response_heads)
 def frame_head(
-    head: ResponseHead, to_head: bool, minor: int, known: Optional[int], close: bool, second: float
+    head: ResponseHead, to_head: bool, minor: int, known: Optional[int], close: bool, second: int
 ) -> Tuple[bytes, Optional[int], bool, bool, bool]:
     """Return what goes on the wire, the length of the body that follows, None where it is not known, and
     whether that is chunked, left out, and the connection's last (RFC 9112 6.3)."""
@@ -1080,7 +1112,7 @@ class Response:
             raise AssertionError("the application did not call start_response (PEP 3333)")
         now = time.time()
         close = head.close or not request.persistent or self.connection.is_last_response(now)
-        framed = frame_head(head, request.method == "HEAD", request.minor, known, close, now // 1)
+        framed = frame_head(head, request.method == "HEAD", request.minor, known, close, int(now))
         lines, self.left, self.chunked, self.bodiless, self.close = framed
         if self.left is None and not self.chunked:  # the end of the connection is the end of the body
             self.connection.set_reset(True)
@@ -1237,7 +1269,7 @@ def serve_connection(connection: Connection) -> Steps[None]:
                 yield from connection.lingering_close()
                 return
         if context.tls:
-            connection.attempt(connection.end_sending)
+            connection.end_sending()
     except HTTPError as error:
         if context.verbose and error.status != 500:
             log("notice", f"{connection.peer[0] or 'unix'} {error.rule} {error.status}")
@@ -1260,7 +1292,10 @@ def serve_requests(connection: Connection) -> Steps[bool]:
             data = connection.attempt(connection.sock.recv, Limits.block_bytes)
         else:  # a response was just sent, and the next request is hardly there yet
             ready = yield KEEP_ALIVE, connection.limits.keep_alive_s
-            data = connection.attempt(connection.sock.recv, Limits.block_bytes)  # also at the last moment
+            try:  # also at the last moment
+                data = connection.sock.recv(Limits.block_bytes)
+            except OSError as error:
+                data = connection.would_block(error)
             if data is None and not ready:
                 return False
         request = cache.requests.get(data)
@@ -1371,7 +1406,7 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[None]:
             raise TypeError(f"the application yielded {type(block).__name__}, not bytes (PEP 3333)")
         data = response.frame_block(block) if block else b""
         if not block:  # nothing is sent that would show whether the client is there
-            connection.attempt(socket.socket.recv, connection.sock, 1, socket.MSG_PEEK)  # below TLS
+            connection.attempt(connection.peek, 1)
         elif response.left == 0 and len(data) <= limits.memory_bytes:
             response.send_or_keep(data)  # probably the last: the application need not wait for the client
         else:
@@ -1521,11 +1556,11 @@ class Loop:
 
     def run(self) -> None:
         """Run until `running` is made false."""
-        poll, handles, timers = self.poller.poll, self.handles, self.timers
+        poll, handles, timers, now = self.poller.poll, self.handles, self.timers, time.monotonic()
         while self.running:
             due = min([self.next_scan, *(when for when, _ in timers.values())]) if timers else self.next_scan
             # poll takes 2**31 ms at most, and an application may have replaced the clock: an hour will do.
-            timeout = None if due == NEVER else min(max(0.0, due - time.monotonic()), 3600.0) * self.unit
+            timeout = None if due == NEVER else min(max(0.0, due - now), 3600.0) * self.unit
             for key, _ in poll(timeout):
                 handle = handles.get(key)
                 # It may be forgotten or busy by now, or its number another one's, which then finds nothing.
@@ -1909,6 +1944,7 @@ class Task(Handle):
                 if self.state <= FIRST_BYTE and worker.acceptor.draining:
                     what = min(what, Limits.eviction_grace_s)
                 events = self.connection.wanted or (WRITABLE if self.state == WRITE else READABLE)
+                self.connection.wanted = NO_EVENTS
                 worker.loop.wait(self, events, time.monotonic() + what)
                 if worker.watches_lifeline:
                     worker.watch_lifeline(self)
