@@ -236,7 +236,7 @@ class Bench:
         foreign = re.compile("WEB_CONCURRENCY|FORWARDED_ALLOW_IPS|(GUNICORN|GRANIAN|UWSGI|FLASK|PYTHON).*")
         environ = {name: value for name, value in os.environ.items() if not foreign.fullmatch(name)}
         os.environ["FILE"] = environ["FILE"] = str(Path(folder, "file"))
-        environ["PYTHONPATH"] = str(TEST)
+        environ["PYTHONPATH"] = os.pathsep.join((str(TEST), str(TEST.parent)))
         self.place = Place(python, folder, environ)
         self.missing = missing
         self.versions = versions(python)

@@ -27,7 +27,7 @@ HOST = f"127.{64 + os.getpid() % 64}.{os.getpid() // 64 % 256}.1" if sys.platfor
 
 # How each server is started, with its best fair options; none logs requests.
 COMMANDS = {
-    "webserver": "{python} {root}/webserver.py --bind {host}:{port} {options} --app bench_apps:{app}",
+    "webserver": "{python} -m webserver --bind {host}:{port} {options} --app bench_apps:{app}",
     "yardstick": "{python} {test}/bench_yardstick.py loop {ending} {host} {port}",
     "fork yardstick": "{python} {test}/bench_yardstick.py fork {ending} {host} {port} {options}",
     "wsgiref": "{python} {test}/bench_wsgiref.py {app} {host} {port}",
@@ -180,7 +180,7 @@ def start_cpu_ms(place: Place) -> Tuple[float, float]:
     idle = subprocess.Popen([place.python, "-c", "pass"], env=place.environ)
     usage = os.wait4(idle.pid, 0)[2]
     idle.returncode = 0  # it is reaped
-    command = [place.python, str(ROOT / "webserver.py"), "--bind", f"{HOST}:0"]
+    command = [place.python, "-m", "webserver", "--bind", f"{HOST}:0"]
     with subprocess.Popen(command, env=place.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as server:
         assert server.stdout
         line = server.stdout.readline()

@@ -71,9 +71,9 @@ value() {
     as_first_process
     recipe dockerfile >"$BATS_TEST_TMPDIR/Dockerfile"
     read -r -a words <<<"$(sed -n 's/^CMD \[\(.*\)\]$/\1/p' "$BATS_TEST_TMPDIR/Dockerfile" | tr -d '",')"
-    [ "${words[*]:0:2}" = "python webserver.py" ]
-    [ "${words[*]:4:1}" = --bind ]
-    as_written "$folder" "$PYTHON" "${words[@]:1:4}" 127.0.0.1:0
+    [ "${words[*]:0:3}" = "python -m webserver" ]
+    [ "${words[*]:5:1}" = --bind ]
+    as_written "$folder" "$PYTHON" "${words[@]:1:5}" 127.0.0.1:0
     while read -r setting; do export "${setting?}"; done < <(sed -n 's/^ENV //p' "$BATS_TEST_TMPDIR/Dockerfile")
     start_server
     first=$(children "$server_pid")
