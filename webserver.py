@@ -115,8 +115,7 @@ REASONS = {
     414: "URI Too Long", 417: "Expectation Failed", 431: "Request Header Fields Too Large",
     500: "Internal Server Error", 501: "Not Implemented", 505: "HTTP Version Not Supported",
 }  # fmt: skip
-LIMIT_CLAUSES = {400: "9112 7.1.1", 408: "9110 15.5.9", 413: "9110 15.5.14", 414: "9110 15.5.15"}
-LIMIT_CLAUSES[431] = "6585 5"
+LIMIT_CLAUSES = {400: "9112 7.1.1", 413: "9110 15.5.14", 414: "9110 15.5.15", 431: "6585 5"}
 
 
 class HTTPError(Exception):
@@ -796,7 +795,8 @@ def gather_head(connection: Connection, data: Optional[bytes]) -> Steps[bytes]:
     except TimeoutError:
         if not (head or connection.buffer):
             return b""
-        raise limit_error(408, "the time for a head", limits.header_timeout_s, "seconds") from None
+        rule = f"a head arrives in {limits.header_timeout_s:.15g} s, or sooner where others wait"
+        raise HTTPError(408, rule + " (RFC 9110 15.5.9)") from None
     connection.buffer = bytes(connection.buffer)
     return bytes(head + line)
 

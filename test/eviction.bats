@@ -71,7 +71,9 @@ answers_among() {
     exec 6<>"/dev/tcp/127.0.0.1/$port"
     printf 'GET / HTTP/1.1\r\nHost' >&6
     answers_another
-    [ "$(statuses <&6)" = "408" ]
+    answer=$(cat <&6)
+    [ "$(statuses <<<"$answer")" = "408" ]
+    grep -q "sooner where others wait" <<<"$answer"
 }
 
 # RFC 9110 15.5.9

@@ -265,7 +265,7 @@ MUTANTS = [
      "            self.owner.set_full(False)\n", "            pass\n"),
     ("eviction-without-an-answer", "a client whose head was not whole gets no 408",
      "eviction: evicts an unfinished head",
-     "        if not (head or connection.buffer):\n            return b\"\"\n        raise", "        return b\"\"\n        raise"),
+     "        if not (head or connection.buffer):\n            return b\"\"\n        rule", "        return b\"\"\n        rule"),
 
     # ---- TERM: drain and abort ----
     ("backlog-lost", "what waits to be accepted is reset on TERM",
