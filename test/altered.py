@@ -15,8 +15,8 @@
     room:N          from the first connection on there are descriptors for N connections, and no more
     NAME=VALUE      an attribute of webserver.Limits, to reach in a moment what takes a client long
     CALL:ERRNO:TIMES[:AFTER]
-                    TIMES calls of accept, fork or sendfile, the first ones or those after the first AFTER, raise the OSError
-                    of that name, and each leaves a line `injected CALL ERRNO` on stderr, so that a test can tell a
+                    TIMES calls of accept, fork, sendfile or unlink, the first ones or those after the first AFTER, raise the
+                    OSError of that name, and each leaves a line `injected CALL ERRNO` on stderr, so that a test can tell a
                     failure survived from one that never came. A failed accept takes no connection out of the
                     backlog. Limits such as `ulimit -n` reach only some of these errors. Each process counts its own
                     calls; the fork of a Server, in the Supervisor, is not `fork` but `fork-server`.
@@ -107,7 +107,7 @@ def fail_epoll() -> None:
 
 def failing(call: str, error: str, times: str, after: str = "0") -> None:
     name = call.partition("-")[0]
-    owner: Any = {"accept": socket.socket, "fork": os, "sendfile": os}[name]
+    owner: Any = socket.socket if name == "accept" else os
     attribute = "_accept" if name == "accept" else name  # what webserver.py calls
     function, left, good = getattr(owner, attribute), [int(times)], [int(after)]
 

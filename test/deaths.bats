@@ -162,6 +162,21 @@ killed_beside_a_stream() {
     done
 }
 
+@test "has a worker cut an endless response after its graceful timeout when HUP came, and then its Server is killed" {
+    for SERVER_OPTIONS in "--workers 1" "--workers 1 --threads 2"; do
+        start_server --graceful-timeout 1 endless:app
+        : >"$answer"
+        curl -sN -m 30 "$url" >"$answer" 3>&- & client=$!
+        eventually test -s "$answer"
+        pids=$(children) killed=$(the_server)
+        renew
+        kill -KILL "$killed"
+        eventually gone "$pids"
+        wait_for "$client" || [ "$?" -eq 18 ]
+        stop_server
+    done
+}
+
 @test "closes the connection of a busy client when its Server is killed with -9" {
     start_server hello:app
     pids=$(children)

@@ -101,6 +101,17 @@ END
     grep -q 'RuntimeError: raised on demand' "$answer"
 }
 
+@test "goes on when the application closes the descriptor of a connection, and ends that connection" {
+    for SERVER_OPTIONS in --no-fork "--workers 1" "--workers 1 --threads 2"; do
+        start_server closes_descriptor:app
+        before=$(curl -sf -m 10 "$url")
+        run curl -s -m 10 "$url/close"
+        [ "$status" -ne 0 ] && [ "$status" -ne 28 ] # it ended, and did not time out
+        [ "$(curl -sf -m 10 "$url")" = "$before" ]
+        stop_server
+    done
+}
+
 # What the system refuses one connection it does not refuse the process. (Connections: one that waits for its first
 # byte, one with more to send than its client reads, and one that ends.)
 fail_its_polling() {

@@ -303,6 +303,27 @@ removes_its_file() { # SIGNAL SIGNAL
     in_each_mode removes_its_file TERM INT
 }
 
+drains_although_its_file_stays() {
+    serves --bind "unix:$file" --bind 127.0.0.1:0 latch:app
+    exec 5<>"$LATCH"
+    : >"$LATCH.arrived"
+    curl -s -m 20 -o "$answer" "$url/wait" 3>&- & client=$!
+    eventually arrived 1
+    kill -TERM "$server_pid"
+    echo >&5
+    wait_for "$client"
+    [ "$(cat "$answer")" = "done" ]
+    ends_well
+    [ -S "$file" ]
+    rm "$file"
+}
+
+@test "answers what is in flight although it may not remove its file any more" {
+    altered unlink:EACCES:9
+    in_each_mode drains_although_its_file_stays
+    grep -q 'injected unlink' "$stderr"
+}
+
 # ---- descriptors ----
 
 listens_on_a_descriptor() {

@@ -219,6 +219,28 @@ ends_call() { # PATH ARGUMENT...
     kill "$slow"
 }
 
+# Both threads are kept by a reader that takes nothing, and one request waits.
+@test "resets no more slow readers than requests wait for a thread" {
+    start_server --workers 1 --threads 2 large_or_held:app
+    "$PYTHON" - "$port" <<'END'
+import socket, sys, time
+def ask(path):
+    client = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 20)
+    client.sendall(b"GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % path)
+    return client
+def is_whole(client):
+    try:
+        return b"".join(iter(lambda: client.recv(1 << 20), b""))[-5:] == b"done\n"
+    except ConnectionResetError:
+        return False
+readers = [ask(b"/large"), ask(b"/large")]
+time.sleep(0.5)
+assert is_whole(ask(b"/"))
+time.sleep(0.5)
+assert sorted(map(is_whole, readers)) == [False, True]
+END
+}
+
 @test "sets wsgi.multithread where threads call the application" {
     start_server --workers 1 --threads 2 environ:app
     curl -s -m 10 "$url" | grep -q "wsgi.multithread.*True"
