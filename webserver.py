@@ -268,13 +268,15 @@ class Connection:
 
     def attempt(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Return what a call on the socket returns, None where it would block. Raises ClientDisconnected."""
+        self.wanted = NO_EVENTS
         try:
             return call(*arguments)
         except OSError as error:
             return self.would_block(error)
 
     def would_block(self, error: OSError) -> Any:
-        """Return None where a call on the socket would block, else raise ClientDisconnected."""
+        """Return None where a call on the socket would block, and note what TLS waits for then; else raise
+        ClientDisconnected."""
         if isinstance(error, BlockingIOError):
             return None
         if self.secure:
@@ -335,6 +337,7 @@ class Connection:
         """Send what the socket takes at once; return how many bytes that is. Raises ClientDisconnected."""
         if self.secure:
             data = data[:RECORD_BYTES]
+        self.wanted = NO_EVENTS
         try:  # without attempt(): each request pays for a call
             sent: int = self.sock.send(data)
         except OSError as error:
@@ -421,13 +424,16 @@ class Connection:
 
     def end_sending(self) -> None:
         """Say that this was all, in TLS by close_notify (RFC 8446 6.1)."""
-        steps = [self.sock.unwrap] if self.secure else []
-        self.secure = False
-        for step in (*steps, functools.partial(self.sock.shutdown, socket.SHUT_WR)):
-            try:
-                step()
-            except (OSError, ValueError):  # to unwrap would wait for an answer; or the client has left
-                pass
+        try:
+            if self.secure:
+                self.secure = False
+                self.sock.unwrap()
+        except (OSError, ValueError):  # it would wait for an answer
+            pass
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:  # the client has left
+            pass
 
     def lingering_close(self) -> Steps[None]:
         """End sending, then discard what arrives for a while: closing with unread bytes would reset the
@@ -567,7 +573,8 @@ class Request:
         self.apply_forwarded(connection)
 
     def add_fields(self, lines: List[bytes]) -> None:
-        """Add fields to the environ. Raises ValueError, HTTPError."""
+        """Add fields to the environ, which has none of their keys yet: where it grows by less than their
+        number, some are repeated. Raises ValueError, HTTPError."""
         environ, known = self.environ, known_fields.get
         names = len(environ)
         for line in lines:
@@ -1580,6 +1587,7 @@ class Loop:
                         handle.resume(False)
                 earliest = min((handle.deadline for handle in handles.values()), default=NEVER)
                 self.next_scan = max(earliest, now + 0.1)  # there may be many
+            now = time.monotonic()  # what was called may have taken long
 
 
 # ---- scoreboard: what every process is doing, in memory that outlives it ----------------------
@@ -1736,9 +1744,10 @@ def listen(bind: str, backlog: int) -> List[Listener]:
             raise ConfigError(f"not HOST:PORT, :PORT, [IPV6]:PORT, unix:PATH or fd://N: {bind}")
         host, port = match[1] or match[2], int(match[3])
         addresses: Dict[Any, Any] = {}  # to their families
-        # Bytes: for a str it would import a codec, which takes 2 ms.
-        for name in (b"127.0.0.1", b"::1") if host == "localhost" else (host.encode() or None,):
-            for info in socket.getaddrinfo(name, port, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE):
+        for name in ("127.0.0.1", "::1") if host == "localhost" else (host or None,):
+            # As a str it would be encoded by a codec, whose import takes 2 ms.
+            encoded = name.encode() if name and name.isascii() else name
+            for info in socket.getaddrinfo(encoded, port, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE):
                 addresses[info[4]] = info[0]
         return [Listener(sock, bind, host) for sock in bind_all(addresses, port, backlog)]
     except (OSError, UnicodeError) as error:
@@ -1947,7 +1956,6 @@ class Task(Handle):
                 if self.state <= FIRST_BYTE and worker.acceptor.draining:
                     what = min(what, Limits.eviction_grace_s)
                 events = self.connection.wanted or (WRITABLE if self.state == WRITE else READABLE)
-                self.connection.wanted = NO_EVENTS
                 worker.loop.wait(self, events, time.monotonic() + what)
                 if worker.watches_lifeline:
                     worker.watch_lifeline(self)
@@ -2421,7 +2429,7 @@ def run_exit_functions(timeout_s: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-BUFFERED_FILES = (io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper)
+WRITTEN_FILES = (io.BufferedWriter, io.TextIOWrapper)
 
 
 def flush_files() -> None:
@@ -2429,7 +2437,7 @@ def flush_files() -> None:
     os._exit, which does not."""
     gc.unfreeze()
     for file in gc.get_objects():
-        if issubclass(type(file), BUFFERED_FILES):  # isinstance takes twice as long, for 10,000 objects
+        if issubclass(type(file), WRITTEN_FILES):  # isinstance takes twice as long, for 10,000 objects
             try:
                 file.flush()
             except (OSError, ValueError):  # it is closed, or its disk is full

@@ -378,6 +378,14 @@ sys.exit(abs(said - time.time()) > 600)' "$(sed -n 's/^Date: //p' <<<"$head")"
     exec 6>&-
 }
 
+@test "asks for the next block at once, however long the last one took" {
+    for SERVER_OPTIONS in "" "--workers 1" "--workers 1 --threads 2"; do
+        start_server gaps:app
+        [ "$(curl -s -m 20 "$url" | tail -n 1)" = "at once" ]
+        stop_server
+    done
+}
+
 # RFC 9112 8: the end of the connection is the end of such a body, but for a reset.
 # bats test_tags=modes
 @test "resets the connection of HTTP/1.0 when the application fails in the middle of a body without a length" {

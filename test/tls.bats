@@ -513,6 +513,28 @@ with contextlib.suppress(BrokenPipeError, ConnectionResetError):
 END
 }
 
+# What write() could not send at once is sent later without waiting for the client, which has read meanwhile.
+# bats test_tags=modes
+@test "waits for a next request as long as --keep-alive says, although a client was behind before" {
+    start_https --keep-alive 1 --header-timeout 60 writes:app
+    client <<'END'
+latch = os.open(LATCH, os.O_RDWR)
+sock = connect(b"GET /held-much HTTP/1.1\r\nHost: a\r\n\r\n", 16384)
+while not os.path.exists(LATCH + ".arrived"):
+    time.sleep(0.1)
+answer = b""
+sock.settimeout(0.5)
+with contextlib.suppress(socket.timeout):  # a record is not whole
+    while True:
+        answer += more(sock)
+sock.settimeout(10)
+os.write(latch, b".")
+while not answer.endswith(b"0\r\n\r\n"):
+    answer += more(sock)
+assert sock.recv(1) == b""
+END
+}
+
 # bats test_tags=modes
 @test "takes no processor time while it waits for its clients" {
     [ -r /proc/self/stat ] || skip "no /proc tells here what processes take"

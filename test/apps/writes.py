@@ -1,8 +1,8 @@
 """Use the write callable; the path says how.
 
-/both writes two lines and returns a third, /held waits for the latch in between, /length writes
-half of what it announced, /text writes a str, /fails writes and raises, /much writes 64 MB and
-returns by how many MB the process grew meanwhile.
+/both writes two lines and returns a third, /held waits for the latch in between, /held-much after
+160 kB, /length writes half of what it announced, /text writes a str, /fails writes and raises,
+/much writes 64 MB and returns by how many MB the process grew meanwhile.
 """
 
 import resource
@@ -25,6 +25,11 @@ def app(environ, start_response):
         for _ in range(1024):
             write(b"x" * 65535 + b"\n")
         return [b"%d\n" % (most_memory() - before)]
+    if path == "/held-much":
+        for _ in range(20):
+            write(b"x" * 8191 + b"\n")
+        wait()
+        return [b"two\n"]
     if path == "/length":
         write(b"1234")
         return [b"5678"]
