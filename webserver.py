@@ -2572,7 +2572,6 @@ class Server:
         """Serve until told to end and the last child has ended; return the exit status."""
         self.loop.watch(self.channel.fileno(), self.on_supervisor)
         flush_files()
-        gc.collect()
         gc.freeze()  # children share these pages as long as nothing is counted in them
         if self.limits.timeout_s and self.options.threads == 1:
             self.check_timeouts()
@@ -3342,10 +3341,12 @@ def make_parser() -> Any:
         if name != "-":
             settings.update(action="store", metavar=name)
             if hasattr(Limits, default):
-                settings["dest"], default = default, f"{getattr(Limits, default):.15g}"
+                settings.update(dest=default, default=getattr(Limits, default))
+                default = f"{settings['default']:.15g}"
             settings["type"] = value_reader(name, default)
             if default != "-":
-                settings.update(default=default, help=f"{text} ({default})")
+                settings["help"] = f"{text} ({default})"
+                settings.setdefault("default", default)  # a text is read as an argument is
         if option == "--bind":
             settings["action"] = "append"
         group.add_argument(option, **settings)

@@ -42,7 +42,7 @@ def time_heads(who: str, count: int = 4000) -> float:
         context = webserver.ServerContext(webserver.Limits(), webserver.TrustedProxies(""))
         listener = webserver.listen("127.0.0.1:0", 1)[0]
         connection = webserver.Connection(listener.sock, ("127.0.0.1", 1), listener, context)
-        readers: List[Any] = [lambda head: webserver.Request(head, connection)] * count
+        readers: List[Any] = [lambda head: connection.request_cache.add(head, connection)] * count
     else:
         import h11
 
