@@ -1295,10 +1295,8 @@ def serve_requests(connection: Connection) -> Steps[bool]:
         data: Any = connection.buffer
         if data:  # pipelined: others have their turn before it
             yield from connection.yield_turn()
-        elif not request:
-            data = connection.attempt(connection.sock.recv, Limits.block_bytes)
-        else:  # a response was just sent, and the next request is hardly there yet
-            ready = yield KEEP_ALIVE, connection.limits.keep_alive_s
+        else:  # where a response was just sent, the next request is hardly there yet
+            ready = not request or (yield KEEP_ALIVE, connection.limits.keep_alive_s)
             try:  # also at the last moment
                 data = connection.sock.recv(Limits.block_bytes)
             except OSError as error:
@@ -1317,10 +1315,9 @@ def serve_requests(connection: Connection) -> Steps[bool]:
             connection.since = time.monotonic()
         environ = request.environ.copy()
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = request.client or connection.peer
+        environ["wsgi.input"] = io.BytesIO()
         if request.has_body:
             yield from read_body(connection, request, environ)
-        else:
-            environ["wsgi.input"] = io.BytesIO()
         response = Response(connection, request)
         try:
             yield from exchange(response, environ)
@@ -1745,7 +1742,7 @@ def listen(bind: str, backlog: int) -> List[Listener]:
         host, port = match[1] or match[2], int(match[3])
         addresses: Dict[Any, Any] = {}  # to their families
         for name in ("127.0.0.1", "::1") if host == "localhost" else (host or None,):
-            # As a str it would be encoded by a codec, whose import takes 2 ms.
+            # For a str a codec would be imported, which takes 2 ms.
             encoded = name.encode() if name and name.isascii() else name
             for info in socket.getaddrinfo(encoded, port, 0, socket.SOCK_STREAM, 0, socket.AI_PASSIVE):
                 addresses[info[4]] = info[0]

@@ -141,7 +141,7 @@ MUTANTS = [
      "self.deadline += moved / self.limits.rate_bytes_per_s"),
     ("idle-for-ever", "an idle connection stays",
      "deadlines: closes an idle connection after a while",
-     "ready = yield KEEP_ALIVE, connection.limits.keep_alive_s", "ready = yield KEEP_ALIVE, 3600.0"),
+     "(yield KEEP_ALIVE, connection.limits.keep_alive_s)", "(yield KEEP_ALIVE, 3600.0)"),
     ("long-values-cached", "what clients send fills the memory",
      "memory: keeps nothing of what clients send",
      "if len(line) <= Limits.cached_line_bytes:", "if True:"),
