@@ -212,9 +212,10 @@ def explain_bad_head(head: Union[bytes, bytearray]) -> HTTPError:
 # that its thread is free.
 # When the connection is lost, calls go on, so that the iterable's close() is called (PEP 3333).
 
-# The states, in the order in which an evicting server prefers them; up to FIRST_BYTE nothing has arrived.
-KEEP_ALIVE, FIRST_BYTE, READ_HEAD, READ_BODY, WRITE, IN_APP, TURN = 1, 2, 3, 4, 5, 6, 7
-STATE_NAMES = ["", "idle", "waiting for a first byte", "reading a head", "reading a body", "writing"]
+# The states, in the order in which an evicting server prefers them. In the first two nothing has arrived, and
+# in LINGER the response is sent.
+KEEP_ALIVE, FIRST_BYTE, LINGER, READ_HEAD, READ_BODY, WRITE, IN_APP, TURN = range(1, 9)
+STATE_NAMES = ["", "idle", "waiting for a first byte", "closing", "reading a head", "reading a body", "writing"]
 STATE_NAMES.append("in the application")
 NO_EVENTS, READABLE, WRITABLE = 0, select.POLLIN, select.POLLOUT  # epoll has the same numbers
 
@@ -225,10 +226,13 @@ LINGER_OFF, LINGER_RESET = struct.pack("ii", 0, 0), struct.pack("ii", 1, 0)  # s
 
 
 def grace_left(limits: Limits, state: int, timeout: float) -> float:
-    """Return the seconds until a connection may be evicted that has `timeout` seconds left in `state`."""
+    """Return the seconds until a connection may be evicted that has `timeout` seconds left in `state`: until
+    it has used up its grace, which is the first part of the time that it is allowed."""
     allowed_s, grace_s = limits.header_timeout_s, limits.eviction_grace_s
     if state == KEEP_ALIVE:
         allowed_s, grace_s = limits.keep_alive_s, limits.keep_alive_grace_s
+    elif state == LINGER:
+        allowed_s = limits.linger_s
     elif state == READ_BODY:
         allowed_s = limits.stall_timeout_s
     elif state == WRITE:
@@ -407,6 +411,7 @@ class Connection:
             context.next_orphan_check = now + Limits.time_slice_s
             context.closing = context.closing or os.getppid() != context.server_pid
         if not (context.closing or context.full or flags[CLOSING] or flags[FULL]):
+            self.drain_deadline = NEVER
             return False
         # Requests that are in the socket already are answered, for two seconds: closing with unread bytes
         # would reset the connection, and lose them.
@@ -442,7 +447,7 @@ class Connection:
         self.end_sending()
         try:
             while discarded < self.limits.linger_bytes:
-                data = yield from self.retry(FIRST_BYTE, self.sock.recv, Limits.block_bytes)
+                data = yield from self.retry(LINGER, self.sock.recv, Limits.block_bytes)
                 if not data:
                     return
                 discarded += len(data)
@@ -568,9 +573,9 @@ class Request:
             self.add_fields(lines)
         except ValueError:
             raise explain_bad_head(head) from None
+        self.apply_forwarded(connection)
         self.parse_target(target)
         self.parse_framing(limits)
-        self.apply_forwarded(connection)
 
     def add_fields(self, lines: List[bytes]) -> None:
         """Add fields to the environ, which has none of their keys yet: where it grows by less than their
@@ -1279,7 +1284,7 @@ def serve_connection(connection: Connection) -> Steps[None]:
             connection.end_sending()
     except HTTPError as error:
         if context.verbose and error.status != 500:
-            log("notice", f"{connection.peer[0] or 'unix'} {error.rule} {error.status}")
+            log("notice", f"{connection.client()} {error.rule} {error.status}")
         yield from send_error(connection, error, connection.head or connection.buffer)
     except (ClientDisconnected, TimeoutError):
         pass
@@ -1409,7 +1414,7 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[None]:
         if not isinstance(block, bytes):
             raise TypeError(f"the application yielded {type(block).__name__}, not bytes (PEP 3333)")
         data = response.frame_block(block) if block else b""
-        if not block:  # nothing is sent that would show whether the client is there
+        if not block:  # nothing is sent that would show that the client has reset the connection
             connection.attempt(connection.peek, 1)
         elif response.left == 0 and len(data) <= limits.memory_bytes:
             response.send_or_keep(data)  # probably the last: the application need not wait for the client
@@ -1930,7 +1935,7 @@ class Acceptor:
 class Task(Handle):
     """Runs the conversation of one connection in a Worker."""
 
-    __slots__ = ("closed", "connection", "slot", "state", "steps", "worker")
+    __slots__ = ("closed", "connection", "due", "slot", "state", "steps", "worker")
 
     def __init__(self, worker: Worker, connection: Connection) -> None:
         super().__init__(connection.sock.fileno())
@@ -1939,6 +1944,7 @@ class Task(Handle):
         self.slot: Optional[Slot] = None  # of the thread that the request has
         self.closed = False  # the connection is; the application may still have to be called
         self.state = FIRST_BYTE
+        self.due = NEVER  # when its time in this state is over; the deadline is sooner when draining
         self.steps = serve_connection(connection)
 
     def resume(self, value: Any, error: Optional[BaseException] = None) -> None:
@@ -1950,10 +1956,12 @@ class Task(Handle):
                 event = self.steps.throw(ClientDisconnected())
             self.state, what = event
             if self.state < IN_APP:
+                now = time.monotonic()
+                self.due = now + what
                 if self.state <= FIRST_BYTE and worker.acceptor.draining:
                     what = min(what, Limits.eviction_grace_s)
                 events = self.connection.wanted or (WRITABLE if self.state == WRITE else READABLE)
-                worker.loop.wait(self, events, time.monotonic() + what)
+                worker.loop.wait(self, events, now + what)
                 if worker.watches_lifeline:
                     worker.watch_lifeline(self)
             else:
@@ -2077,10 +2085,10 @@ class Worker:
         """Close the one of these connections that is idle, or behind for longer than the grace, and has made
         the least progress; return whether there was one."""
         now, limits = time.monotonic(), self.limits
-        # Those in the application have no deadline, and so a grace without end.
-        evictable = [task for task in tasks if grace_left(limits, task.state, task.deadline - now) <= 0]
+        waiting = [task for task in tasks if task.state < IN_APP]
+        evictable = [task for task in waiting if grace_left(limits, task.state, task.due - now) <= 0]
         if evictable:
-            min(evictable, key=lambda task: (task.state, task.deadline)).resume(False)
+            min(evictable, key=lambda task: (task.state, task.due)).resume(False)
         return bool(evictable)
 
     # The end.
@@ -2096,7 +2104,7 @@ class Worker:
         self.board.times[self.at // 8 + 1] = now
         self.board.memory[self.at] = task.state
         self.loop.forget(self.lifeline)
-        grace_s = grace_left(self.limits, task.state, task.deadline - now)
+        grace_s = grace_left(self.limits, task.state, task.due - now)
         watch = functools.partial(self.loop.watch, self.lifeline, self.on_lifeline)
         self.loop.call_later("lifeline", grace_s, watch)
 
@@ -2120,10 +2128,10 @@ class Worker:
     def check_flags(self) -> None:
         """See, where this worker retires or is to be replaced, what the Server asks for next, or if it is
         dead: then no process is left that would end what is under way."""
-        if os.getppid() != self.context.server_pid and not self.acceptor.draining:
+        orphaned = os.getppid() != self.context.server_pid
+        if orphaned and not signal.getitimer(signal.ITIMER_REAL)[0]:
             signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
-            self.drain()
-        elif self.context.flags[DRAINING] and not self.acceptor.draining:
+        if (orphaned or self.context.flags[DRAINING]) and not self.acceptor.draining:
             self.drain()
         elif self.board.memory[self.at + RETIRE] and self.acceptor.listeners:
             self.loop.call_later("abort", self.limits.graceful_timeout_s, functools.partial(os._exit, 0))
@@ -2275,7 +2283,7 @@ class WSGIServer(Worker):
         self.server_port = int(listeners[0].environ["SERVER_PORT"])
         self.fileno = self.socket.fileno
         self.stop_requested = False
-        self.serving = threading.Lock()
+        self.serving = threading.RLock()  # an application may close its server
 
     def on_wake(self) -> None:
         """Leave the loop if that is asked for, or the server is closed."""
@@ -2316,6 +2324,8 @@ class WSGIServer(Worker):
     def server_close(self) -> None:
         """Close the listeners and all connections; serve no more."""
         if self.acceptor.listeners:
+            self.shutdown()
+            self.loop.running = False
             for task in self.tasks():
                 task.resume(None, ClientDisconnected())
             for listener in self.acceptor.listeners:

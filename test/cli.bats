@@ -389,6 +389,12 @@ imports() {
     [ "$(grep -c '' "$stderr")" -eq 1 ]
 }
 
+@test "logs whose request it was that is refused, by a trusted proxy's word" {
+    start_server --verbose as_asked:app
+    printf 'POST / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.7\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n' | is_refused 400 '.*'
+    logs_that 1 'notice: 192\.0\.2\.7 a chunk is .* 400$'
+}
+
 @test "logs nothing of a refused request without --verbose" {
     start_server as_asked:app
     curl -s -m 10 -o /dev/null "$url/two?status=404+None"

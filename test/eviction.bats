@@ -95,6 +95,25 @@ answers_among() {
     [ "$(tail -n 1 <&6)" != "done" ]
 }
 
+# Closed at once, its next bytes would have the connection reset, and the refusal lost.
+# bats test_tags=modes
+@test "has a client read why it is refused while it still sends, although others wait" {
+    start_with_room 1
+    "$PYTHON" - "$port" <<'END'
+import socket, sys, time
+def connect():
+    return socket.create_connection(("127.0.0.1", int(sys.argv[1])), 10)
+with connect() as refused, connect() as waiting:
+    waiting.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    refused.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999999\r\n\r\n")
+    for _ in range(3):
+        time.sleep(0.05)
+        refused.sendall(b"more")
+    assert refused.recv(9999).startswith(b"HTTP/1.1 413 ")
+    assert waiting.recv(9999).endswith(b"done\n")
+END
+}
+
 @test "evicts an idle connection before those that are in their grace" {
     start_with_room 2 eviction_grace_s=60
     exec 6<>"/dev/tcp/127.0.0.1/$port"

@@ -367,6 +367,50 @@ assert called.descriptors() == before
 END
 }
 
+@test "returns from serve_forever() when the server is closed, by another thread or by the application" {
+    program <<'END'
+def app(environ, start_response):
+    called.app(environ, start_response)
+    if environ["PATH_INFO"] == "/close":
+        server.server_close()
+    return [b"done"]
+with called.make(app) as server:
+    thread = called.start(server.serve_forever)
+    assert called.ask(server) == (200, "done")
+thread.join(5)
+assert not thread.is_alive()
+with called.make(app) as server:
+    thread = called.start(server.serve_forever)
+    client = called.socket.create_connection(server.server_address)
+    client.sendall(b"GET /close HTTP/1.1\r\nHost: a\r\n\r\n")
+    thread.join(5)
+    assert not thread.is_alive()
+END
+    [ "$(grep -c -e poll -e epoll -e Thread "$stderr")" -eq 0 ]
+}
+
+# As in a worker that is full for a moment, and again later. Each of the two seconds is for one such time.
+@test "answers what a client has pipelined although the server was full before" {
+    quietly <<'END'
+import time
+def app(environ, start_response):
+    called.app(environ, start_response)
+    server.context.full = environ["PATH_INFO"] == "/full"
+    return [environ["PATH_INFO"].encode()]
+ask = b"".join(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path for path in (b"/full", b"/free"))
+with called.make(app) as server, called.serving(server):
+    with called.socket.create_connection(server.server_address, 5) as client:
+        for _ in range(2):
+            client.sendall(ask)
+            answer = b""
+            while answer.count(b"/f") < 2:
+                part = client.recv(9999)
+                assert part, answer
+                answer += part
+            time.sleep(2.1)
+END
+}
+
 @test "runs two servers in one process" {
     quietly <<'END'
 def other(environ, start_response):

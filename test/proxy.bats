@@ -153,6 +153,12 @@ has_ipv6() {
     } | each_sees
 }
 
+@test "takes an absolute-form of the scheme that a trusted proxy names" {
+    start_server environ:app
+    printf '%s\r\n' 'GET https://b/c HTTP/1.1' 'Host: a' 'Connection: close' 'X-Forwarded-Proto: https' '' | raw | tr -d '\r' >"$answer"
+    sees HTTP_HOST=b PATH_INFO=/c
+}
+
 @test "takes the scheme from where the client stands in the list" {
     start_server --forwarded-allow-ips '127.0.0.1,10.0.0.0/8' environ:app
     asks 'X-Forwarded-For: 192.0.2.1, 10.0.0.1' 'X-Forwarded-Proto: https, http'
