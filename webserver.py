@@ -404,13 +404,11 @@ class Connection:
             yield TURN, None
             self.turn_ends = time.monotonic() + self.limits.time_slice_s
 
-    def is_last_response(self, now: float) -> bool:
-        """Return whether the server closes the connection after this response. `now` is time.time()."""
+    def is_last_response(self) -> bool:
+        """Return whether the server closes the connection after this response."""
         context, flags = self.context, self.context.flags
-        if now >= context.next_orphan_check:  # a process that is busy sees the end of its lifeline late
-            context.next_orphan_check = now + Limits.time_slice_s
-            context.closing = context.closing or os.getppid() != context.server_pid
-        if not (context.closing or context.full or flags[CLOSING] or flags[FULL]):
+        orphaned = context.server_pid and os.getppid() != context.server_pid
+        if not (orphaned or context.closing or context.full or flags[CLOSING] or flags[FULL]):
             self.drain_deadline = NEVER
             return False
         # Requests that are in the socket already are answered, for two seconds: closing with unread bytes
@@ -957,7 +955,6 @@ class ServerContext:
         self.closing = False  # this process closes each connection after its response
         self.full = False  # while others wait
         self.server_pid = 0  # of the Server, in its children
-        self.next_orphan_check = NEVER
         self.requests_left = NEVER  # until --max-requests
         self.on_max_requests: Any = None  # called then: has the worker replaced
         self.environ: Environ = {
@@ -1123,7 +1120,7 @@ class Response:
         if not head:
             raise AssertionError("the application did not call start_response (PEP 3333)")
         now = time.time()
-        close = head.close or not request.persistent or self.connection.is_last_response(now)
+        close = head.close or not request.persistent or self.connection.is_last_response()
         framed = frame_head(head, request.method == "HEAD", request.minor, known, close, int(now))
         lines, self.left, self.chunked, self.bodiless, self.close = framed
         if self.left is None and not self.chunked:  # the end of the connection is the end of the body
@@ -1597,11 +1594,11 @@ class Loop:
 # A Server and its children share one scoreboard. It has no locks: each byte has one writer.
 #
 #     byte 0  CLOSING            close each connection after its response    written by the Server
-#     byte 1  DRAINING           close idle connections too; 2: the          written by the Server
-#                                listeners are another Server's
+#     byte 1  DRAINING           close idle connections too                  written by the Server
 #     byte 2  FULL               as CLOSING, in children, while clients wait written by the ForkServer
 #     byte 3  FORWARDED_DROPPED  this was logged once                        written by anyone
 #     byte 4  LOG_FAILED         this was logged once                        written by anyone
+#     byte 5  RETIRED            the listeners are another Server's now      written by the Server
 #     8 bytes at 8               when children no longer leave the           written by the ForkServer
 #                                processors to it, which has to accept
 #
@@ -1613,7 +1610,7 @@ class Loop:
 # A child has one slot, a worker one for each thread; the first carries its load, the number of its
 # connections, or NOT_ACCEPTING. From these the Server knows what a dead child was serving and which call
 # hangs, and a worker whether another one has fewer connections.
-CLOSING, DRAINING, FULL, FORWARDED_DROPPED, LOG_FAILED = range(5)
+CLOSING, DRAINING, FULL, FORWARDED_DROPPED, LOG_FAILED, RETIRED = range(6)
 PHASE, RETIRE = 1, 2  # offsets in a record
 READY, LEAVING = 1, 2
 NOT_ACCEPTING = 0xFFFFFFFF
@@ -1962,8 +1959,8 @@ class Task(Handle):
                     what = min(what, Limits.eviction_grace_s)
                 events = self.connection.wanted or (WRITABLE if self.state == WRITE else READABLE)
                 worker.loop.wait(self, events, now + what)
-                if worker.watches_lifeline:
-                    worker.watch_lifeline(self)
+                if worker.tokens >= 0:
+                    worker.await_token(self)
             else:
                 worker.loop.wait(self, NO_EVENTS)
                 if self.state == IN_APP:
@@ -1984,17 +1981,16 @@ class Worker:
     SLACK = 4  # another worker with fewer connections by so many is left the new ones
 
     def __init__(
-        self, context: ServerContext, listeners: List[Listener], at: int, threads: int = 1, lifeline: int = -1
+        self, context: ServerContext, listeners: List[Listener], at: int, threads: int = 1, tokens: int = -1
     ) -> None:
-        """`at` is its first slot, `lifeline` the pipe of its Server."""
+        """`at` is its first slot, `tokens` a pipe of the ForkServer whose child it is."""
         self.context = context
         self.limits = context.limits
         self.board = context.board
         self.at = at
-        self.lifeline = lifeline
-        self.watches_lifeline = not listeners
-        self.loop = Loop(None if self.watches_lifeline else self.on_wake)
-        self.slot = Slot(self.board, at, WRITE if self.watches_lifeline else KEEP_ALIVE)
+        self.tokens = tokens
+        self.loop = Loop(self.on_wake if listeners else None)
+        self.slot = Slot(self.board, at, KEEP_ALIVE if listeners else WRITE)
         self.load = 0  # connections
         soft = os.sysconf("SC_OPEN_MAX")  # some descriptors are left to the application
         self.most = max(soft - 48, soft // 2) if 0 < soft < Limits.connections else Limits.connections
@@ -2093,9 +2089,9 @@ class Worker:
 
     # The end.
 
-    def watch_lifeline(self, task: Task) -> None:
-        """In a child, watch the lifeline from when the connection may be evicted: until then a byte in it,
-        which asks one child to go, is for another one."""
+    def await_token(self, task: Task) -> None:
+        """In a child of a ForkServer: show what the connection waits for. From when it may be evicted, watch
+        the tokens: until then one that comes is for another child."""
         now = time.monotonic()
         while task.state == KEEP_ALIVE and time.monotonic() < min(
             now + Limits.eviction_grace_s, self.board.times[ACCEPTING_UNTIL]
@@ -2103,27 +2099,34 @@ class Worker:
             time.sleep(0.01)  # what waits to be accepted has waited for longer than its next request
         self.board.times[self.at // 8 + 1] = now
         self.board.memory[self.at] = task.state
-        self.loop.forget(self.lifeline)
+        self.loop.forget(self.tokens)
         grace_s = grace_left(self.limits, task.state, task.due - now)
-        watch = functools.partial(self.loop.watch, self.lifeline, self.on_lifeline)
-        self.loop.call_later("lifeline", grace_s, watch)
+        self.loop.call_later("tokens", grace_s, lambda: self.loop.watch(self.tokens, self.on_token))
 
-    def on_lifeline(self) -> None:
-        """The Server wants a connection back, or drains, retires or is dead: do the same."""
+    def on_token(self) -> None:
+        """Evict the connection, if no other child was first to take the token."""
         try:
-            if os.read(self.lifeline, 1):
-                self.context.closing = True
-                while self.evict(self.tasks()):  # again where it has sent something, and is still behind
-                    pass
-                return
-        except BlockingIOError:  # another child has taken it
+            token = os.read(self.tokens, 1)
+        except BlockingIOError:
             return
-        self.loop.forget(self.lifeline)
-        self.loop.timers.pop("lifeline", None)
-        self.watches_lifeline = False
-        if not self.context.flags[DRAINING]:
-            self.retire()
-        self.check_flags()
+        if not token:  # the Server has ended
+            self.loop.forget(self.tokens)
+            self.tokens = -1
+            return
+        self.context.closing = True
+        while self.evict(self.tasks()):  # again where its client has sent something, and is still behind
+            pass
+
+    def watch_lifeline(self, lifeline: int) -> None:
+        """Have the end of the lifeline tell that the Server retires, drains or is dead, and do the same."""
+
+        def on_lifeline() -> None:
+            self.loop.forget(lifeline)
+            if not self.context.flags[DRAINING]:
+                self.retire()
+            self.check_flags()
+
+        self.loop.watch(lifeline, on_lifeline)
 
     def check_flags(self) -> None:
         """See, where this worker retires or is to be replaced, what the Server asks for next, or if it is
@@ -2149,7 +2152,7 @@ class Worker:
         its way), and end with the last response."""
         self.context.closing = True
         self.publish_load()
-        if self.context.flags[DRAINING] == 2:
+        if self.context.flags[RETIRED]:
             self.acceptor.retire()
         soon = time.monotonic() + Limits.eviction_grace_s
         for task in self.tasks():
@@ -2553,6 +2556,7 @@ class Server:
 
     kind = "child"
     start: Callable[[], None]  # begins to serve
+    stop_accepting: Callable[[], None]  # at its end
     on_child_exit: Callable[[ChildRecord, int], None]  # goes on without a child
 
     def __init__(self, context: ServerContext, listeners: List[Listener], options: Any, channel: Any) -> None:
@@ -2566,7 +2570,6 @@ class Server:
         self.pid = os.getpid()
         self.loop = Loop(self.on_wake)
         self.lifeline, self.lifeline_writer = open_pipe()
-        self.acceptor: Optional[Acceptor] = None  # of a ForkServer
         self.children: Dict[int, ChildRecord] = {}
         self.slot_bytes = options.threads * Scoreboard.SLOT_BYTES  # of one child
         self.slots = list(range(len(self.board.memory) - self.slot_bytes, 0, -self.slot_bytes))  # unused ones
@@ -2601,7 +2604,7 @@ class Server:
 
     def run_child(self, main: Callable[[int], None], at: int) -> int:
         """Run `main` in a child."""
-        self.context.server_pid, self.context.next_orphan_check = self.pid, 0.0
+        self.context.server_pid = self.pid
         main(at)
         if self.kind == "worker":
             run_exit_functions(self.limits.graceful_timeout_s)
@@ -2628,6 +2631,7 @@ class Server:
         """Act on a message of the Supervisor; drain where it is dead."""
         word = receive_word(self.channel)
         if word == b"r":
+            self.flags[RETIRED] = 1
             self.end()
         elif word == b"d":
             self.flags[CLOSING] = 1
@@ -2639,47 +2643,35 @@ class Server:
             self.drain()
 
     def end(self) -> None:
-        """Retire: leave new connections to another Server, close each one after its next response, and end
-        with the last. Where DRAINING is set, drain."""
+        """Accept no more, close each connection after its next response, and end with the last: retire, or
+        drain where DRAINING is set."""
         self.ending = True
         self.flags[CLOSING] = 1
-        if self.lifeline_writer >= 0 and (self.flags[DRAINING] or not self.acceptor):
+        if self.lifeline_writer >= 0:
             _own_descriptors.discard(self.lifeline_writer)
             os.close(self.lifeline_writer)
             self.lifeline_writer = -1
-        if not self.acceptor:
-            for record in self.children.values():
-                if not self.board.memory[record.at + PHASE]:  # not ready: it has nothing to finish
-                    self.kill(record)
-            for listener in self.listeners:
-                listener.close()
-        elif self.flags[DRAINING]:
-            self.acceptor.drain()
-        else:
-            self.acceptor.retire()
+        self.stop_accepting()
         self.end_if_done()
 
     def drain(self) -> None:
         """Accept what waits in the backlog and nothing more, finish requests, close idle connections, and end
         with the last response, at the latest after the graceful timeout."""
         if not self.flags[DRAINING]:
-            self.flags[DRAINING] = 2 if self.ending else 1
+            self.flags[DRAINING] = 1
             self.loop.call_later("abort", self.limits.graceful_timeout_s, self.abort)
             self.end()
 
     def abort(self) -> None:
-        """Drop what is held, kill all children, and end when they are reaped. The listeners may be another
-        Server's: they are not shut down."""
+        """Kill all children, and end when they are reaped."""
         self.ending = True
-        if self.acceptor:
-            self.acceptor.abort()
         for record in self.children.values():
             self.kill(record)
-        self.on_wake()
+        self.end_if_done()
 
     def end_if_done(self) -> None:
-        """Leave the loop when it is told to end, and nothing is left to serve."""
-        if self.ending and not self.children and not (self.acceptor and not self.acceptor.is_done()):
+        """Leave the loop when it is told to end, and no child is left."""
+        if self.ending and not self.children:
             self.loop.running = False
 
     def kill(self, record: ChildRecord) -> None:
@@ -2762,8 +2754,9 @@ class ForkServer(Server):
 
     def start(self) -> None:
         """Begin to serve."""
-        self.warm_up()
+        self.tokens, self.token_writer = open_pipe()
         self.acceptor = Acceptor(self.loop, self.listeners, self)
+        self.warm_up()
         self.acceptor.resume()
         send_word(self.channel, b"r")
 
@@ -2777,7 +2770,7 @@ class ForkServer(Server):
             with theirs:
                 theirs.sendall(b"OPTIONS * HTTP/1.1\r\nHost: a:%d\r\nConnection: close\r\n\r\n" % port)
                 theirs.shutdown(socket.SHUT_WR)
-                worker = Worker(self.context, [], self.slots[-1], lifeline=self.lifeline)
+                worker = Worker(self.context, [], self.slots[-1], tokens=self.tokens)
                 worker.start_connection(self.listeners[0], ours, ("127.0.0.1", 0))
                 worker.loop.run()
         context.update(before)
@@ -2796,7 +2789,8 @@ class ForkServer(Server):
         """Fork a child for the connection. Raises OSError where the system refuses."""
         format_time(time.time() // 1, DATE)  # made here once a second, and not in each child
         client = peer[0].encode() if type(peer) is tuple else b"unix"
-        self.spawn(functools.partial(self.serve_connection, listener, sock, peer), client, sock.fileno())
+        main = functools.partial(self.serve_connection, listener, sock, peer)
+        self.spawn(main, client, sock.fileno(), self.tokens)
         _own_descriptors.discard(sock.fileno())
         sock.close()  # or the client would not see the end of its connection
         # Each child has as much of the processors as this process, which has to fork the others.
@@ -2805,28 +2799,45 @@ class ForkServer(Server):
 
     def serve_connection(self, listener: Listener, sock: socket.socket, peer: Any, at: int) -> None:
         """Serve a connection, in a child."""
-        worker = Worker(self.context, [], at, lifeline=self.lifeline)
+        worker = Worker(self.context, [], at, tokens=self.tokens)
+        worker.watch_lifeline(self.lifeline)
         worker.start_connection(listener, sock, peer)
         worker.loop.run()
 
     def set_full(self, full: bool) -> bool:
-        """Have children close after their responses while others wait, and put a byte into the lifeline for
-        each connection that waits, in place of those that no child has taken."""
-        self.flags[FULL] = full  # before the bytes: a child that becomes idle after this sees them
-        if self.lifeline_writer >= 0:
-            try:
-                os.read(self.lifeline, 65536)
-            except BlockingIOError:
-                pass
-            if full:
-                wanted = sum(backlog_length(listener.sock) for listener in self.listeners)
-                os.write(self.lifeline_writer, b"." * min(max(1, wanted), self.limits.max_children))
+        """Have children close after their responses while others wait, and put a token into the pipe for each
+        connection that waits, in place of those that no child has taken: one that takes it evicts its own."""
+        self.flags[FULL] = full  # before the tokens: a child that becomes idle after this sees them
+        try:
+            os.read(self.tokens, 65536)
+        except BlockingIOError:
+            pass
+        if full:
+            wanted = sum(backlog_length(listener.sock) for listener in self.listeners)
+            os.write(self.token_writer, b"." * min(max(1, wanted), self.limits.max_children))
         return False
 
     def on_child_exit(self, record: ChildRecord, status: int) -> None:
         """Go on with the connections that wait: there is capacity."""
-        if self.acceptor and (self.acceptor.full or self.acceptor.draining):
+        if self.acceptor.full or self.acceptor.draining:
             self.acceptor.resume()
+
+    def stop_accepting(self) -> None:
+        """Leave the listeners to another Server, or take what waits and shut them down."""
+        if self.flags[RETIRED]:
+            self.acceptor.retire()
+        else:
+            self.acceptor.drain()
+
+    def abort(self) -> None:
+        """Drop what is held, too. The listeners may be another Server's: they are not shut down."""
+        self.acceptor.abort()
+        super().abort()
+
+    def end_if_done(self) -> None:
+        """Leave the loop when nothing is left to serve."""
+        if self.acceptor.is_done():
+            super().end_if_done()
 
 
 class PreforkServer(Server):
@@ -2865,7 +2876,7 @@ class PreforkServer(Server):
             handle_signals(ignore_signal, *STOP_SIGNALS, *IGNORED_SIGNALS)
             gc.collect()
             gc.freeze()
-        worker = Worker(context, self.listeners, at, options.threads, self.lifeline)
+        worker = Worker(context, self.listeners, at, options.threads)
         worker.others = [slot for slot in self.all_slots if slot != at]
 
         def set_phase(phase: int) -> None:
@@ -2888,7 +2899,7 @@ class PreforkServer(Server):
             worker.pool.check_timeouts()
         worker.publish_load()
         set_phase(READY)
-        worker.loop.watch(self.lifeline, worker.on_lifeline)
+        worker.watch_lifeline(self.lifeline)
         worker.acceptor.resume()
         worker.loop.run()
 
@@ -2918,6 +2929,14 @@ class PreforkServer(Server):
             delay_s = self.backoff.after(f"worker {record.pid}", record.started_at, record.ready)
             if delay_s:
                 self.loop.call_later("spawn", delay_s, self.spawn_missing)
+
+    def stop_accepting(self) -> None:
+        """Leave that to the workers. One that is not ready has nothing to finish."""
+        for record in self.children.values():
+            if not self.board.memory[record.at + PHASE]:
+                self.kill(record)
+        for listener in self.listeners:
+            listener.close()
 
 
 # ---- supervisor: keeps a Server, and its own pid, across restarts -----------------------------

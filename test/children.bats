@@ -206,10 +206,10 @@ lines_say() {
 }
 
 # bats test_tags=fork
-@test "leaves a child no descriptor but the standard ones, its connection and the lifeline" {
+@test "leaves a child no descriptor but the standard ones, its connection and two pipes" {
     launch=("$PYTHON" -c 'import os, sys; os.closerange(3, 256); os.execvp(sys.argv[1], sys.argv[1:])')
     start_server descriptors:app
-    [ "$(curl -s -m 10 "$url")" -eq 5 ]
+    [ "$(curl -s -m 10 "$url")" -eq 6 ]
 }
 
 @test "calls the application in a context of each request's own" {

@@ -56,6 +56,23 @@ is_replaced() {
     eventually gone "$(cat "$LATCH.arrived")"
 }
 
+# What ends them otherwise is dead: each sees to it by itself.
+# bats test_tags=modes
+@test "cuts what outlives the graceful timeout although the Server is killed with -9 while it drains" {
+    start_server --graceful-timeout 2 endless:app
+    curl -s -N -m 20 -o "$answer" "$url" 3>&- 4>&- & client=$!
+    eventually test -s "$answer"
+    pids=$(processes)
+    kill -TERM "$server_pid"
+    eventually refused
+    sleep 0.3 # all drain
+    kill -KILL "$(the_server)"
+    eventually gone "$pids"
+    ends_well
+    run wait_for "$client"
+    [ "$status" -ne 28 ]
+}
+
 # The Server takes what waits, then shuts its listeners down. One connection may come between the two.
 # bats test_tags=fork
 @test "loses no request when the Supervisor is killed with -9 under load, and leaves no process" {

@@ -345,7 +345,7 @@ MUTANTS = [
      "            self.loop.forget(self.channel.fileno())"),
     ("busy-orphan-goes-on", "a child that is never idle outlives its Server",
      "deaths: closes the connection of a busy client when its Server",
-     "context.closing or os.getppid() != context.server_pid", "context.closing"),
+     "        if not (orphaned or context.closing or", "        if not (context.closing or"),
     ("no-backoff", "Servers that die at once are started without a pause",
      "deaths: starts Servers ever later",
      "self.delay_s = min(max(self.FIRST_S, 2 * self.delay_s), self.MOST_S) if young else 0.0", "self.delay_s = 0.0"),
