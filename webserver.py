@@ -215,8 +215,8 @@ def explain_bad_head(head: Union[bytes, bytearray]) -> HTTPError:
 # The states, in the order in which an evicting server prefers them. In the first two nothing has arrived, and
 # in LINGER the response is sent.
 KEEP_ALIVE, FIRST_BYTE, LINGER, READ_HEAD, READ_BODY, WRITE, IN_APP, TURN = range(1, 9)
-STATE_NAMES = ["", "idle", "waiting for a first byte", "closing", "reading a head", "reading a body", "writing"]
-STATE_NAMES.append("in the application")
+STATE_NAMES = ["", "idle", "waiting for a first byte", "closing", "reading a head", "reading a body"]
+STATE_NAMES += ["writing", "in the application"]
 NO_EVENTS, READABLE, WRITABLE = 0, select.POLLIN, select.POLLOUT  # epoll has the same numbers
 
 NEVER = float("inf")
@@ -1594,25 +1594,20 @@ class Loop:
 # A Server and its children share one scoreboard. It has no locks: each byte has one writer.
 #
 #     byte 0  CLOSING            close each connection after its response    written by the Server
-#     byte 1  DRAINING           close idle connections too                  written by the Server
-#     byte 2  FULL               as CLOSING, in children, while clients wait written by the ForkServer
-#     byte 3  FORWARDED_DROPPED  this was logged once                        written by anyone
-#     byte 4  LOG_FAILED         this was logged once                        written by anyone
-#     byte 5  RETIRED            the listeners are another Server's now      written by the Server
+#     byte 1  FULL               the same, while other clients wait          written by the ForkServer
+#     byte 2  FORWARDED_DROPPED  this was logged once                        written by anyone
+#     byte 3  LOG_FAILED         this was logged once                        written by anyone
 #     8 bytes at 8               when children no longer leave the           written by the ForkServer
 #                                processors to it, which has to accept
 #
 #     byte 256 n   the record of slot n, written by the child or thread that has it:
-#                  0  state                  1  READY, or LEAVING: replace me     2  RETIRE (by the Server)
-#                  4  load, 4 bytes          8  since, 8 bytes: when the state began
+#                  0  state       4  load, 4 bytes       8  since, 8 bytes: when the state began
 #                  16 client and request-line, 240 bytes, of which the first is the length
 #
 # A child has one slot, a worker one for each thread; the first carries its load, the number of its
 # connections, or NOT_ACCEPTING. From these the Server knows what a dead child was serving and which call
 # hangs, and a worker whether another one has fewer connections.
-CLOSING, DRAINING, FULL, FORWARDED_DROPPED, LOG_FAILED, RETIRED = range(6)
-PHASE, RETIRE = 1, 2  # offsets in a record
-READY, LEAVING = 1, 2
+CLOSING, FULL, FORWARDED_DROPPED, LOG_FAILED = range(4)
 NOT_ACCEPTING = 0xFFFFFFFF
 ACCEPTING_UNTIL = 1  # index in `times`
 
@@ -1997,6 +1992,7 @@ class Worker:
         self.others: List[int] = []  # the slots of other workers
         self.acceptor = Acceptor(self.loop, listeners, self)
         self.pool: Any = ThreadPool(self, threads) if threads > 1 else None
+        self.leaving = False  # it has asked for a successor
 
     def on_wake(self) -> None:
         """Resume the conversations that have called and have an answer."""
@@ -2051,8 +2047,6 @@ class Worker:
         """Return whether another worker that could accept has fewer connections, or, after a pause for that,
         has a free thread while this one has none."""
         load = self.board.loads[self.at // 4 + 1]
-        if self.board.memory[self.at + RETIRE]:  # its successor is there
-            return True
         if not self.others or (paused and load < NOT_ACCEPTING):
             return False
         stuck = time.monotonic() - Limits.stuck_call_s
@@ -2117,32 +2111,25 @@ class Worker:
         while self.evict(self.tasks()):  # again where its client has sent something, and is still behind
             pass
 
-    def watch_lifeline(self, lifeline: int) -> None:
-        """Have the end of the lifeline tell that the Server retires, drains or is dead, and do the same."""
-
-        def on_lifeline() -> None:
-            self.loop.forget(lifeline)
-            if not self.context.flags[DRAINING]:
-                self.retire()
-            self.check_flags()
-
-        self.loop.watch(lifeline, on_lifeline)
-
-    def check_flags(self) -> None:
-        """See, where this worker retires or is to be replaced, what the Server asks for next, or if it is
-        dead: then no process is left that would end what is under way."""
-        orphaned = os.getppid() != self.context.server_pid
-        if orphaned and not signal.getitimer(signal.ITIMER_REAL)[0]:
-            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
-        if (orphaned or self.context.flags[DRAINING]) and not self.acceptor.draining:
-            self.drain()
-        elif self.board.memory[self.at + RETIRE] and self.acceptor.listeners:
-            self.loop.call_later("abort", self.limits.graceful_timeout_s, functools.partial(os._exit, 0))
+    def on_word(self, channel: socket.socket) -> None:
+        """Do what the Server asks for. Where it is dead, leave the listeners to the next one and drain: no
+        process is left then that would end what is under way."""
+        word = receive_word(channel)
+        if word == b"r":
             self.retire()
-        self.loop.call_later("flags", 0.1, self.check_flags)
+        elif word == b"d":
+            self.drain()
+        elif word == b"":
+            self.loop.forget(channel.fileno())
+            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s + 1)
+            self.retire()
+            self.drain()
 
     def retire(self) -> None:
-        """Leave new connections to others, close each one after its next response, and end with the last."""
+        """Leave new connections to others, close each one after its next response, and end with the last; at
+        the latest after the graceful timeout, where a successor is there already."""
+        if self.leaving:
+            self.loop.call_later("abort", self.limits.graceful_timeout_s, functools.partial(os._exit, 0))
         self.context.closing = True
         self.publish_load()
         self.acceptor.retire()
@@ -2152,8 +2139,6 @@ class Worker:
         its way), and end with the last response."""
         self.context.closing = True
         self.publish_load()
-        if self.context.flags[RETIRED]:
-            self.acceptor.retire()
         soon = time.monotonic() + Limits.eviction_grace_s
         for task in self.tasks():
             if task.state <= FIRST_BYTE:
@@ -2369,6 +2354,7 @@ def fork(*kept: int) -> int:
         _forking.clear()
     if not pid:
         signal.set_wakeup_fd(-1)
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         atexit._clear()  # a function runs in the process that has registered it
         for descriptor in _own_descriptors.difference(kept):
             try:
@@ -2505,77 +2491,204 @@ def describe_exit(status: int, killed: bool = False) -> str:
 
 
 class ChildRecord:
-    """What a Server or the Supervisor knows of a child."""
+    """What a parent knows of a child."""
 
-    def __init__(self, pid: int, at: int = 0, channel: Any = None) -> None:
+    def __init__(self, pid: int, at: int, channel: Any) -> None:
         self.pid = pid
         self.at = at  # its first slot on the scoreboard
-        self.channel: socket.socket = channel  # to a Server
+        self.channel: Optional[socket.socket] = channel  # None to a child of a ForkServer
         self.started_at = time.monotonic()
         self.ready = False
         self.leaving = False  # another one takes its place, or will
+        self.retiring = False  # it was told to
         self.killed = False  # by this process
         self.overdue = 0.0  # the start of a call that was seen to exceed --timeout
 
 
-class Backoff:
-    """Delays the successors of processes that die young, ever longer."""
+# What a parent and a child say to each other, over a channel, a byte each. The Supervisor is the parent of
+# its Servers, and a PreforkServer that of its workers.
+#
+#     to the child     r  retire: leave new connections to another one, close each of its own after the next
+#                         response, and end with the last
+#                      d  drain: accept what waits, shut the listeners down, close idle connections, and end
+#                         with the last response
+#                      a  abort: end at once (a Server; a worker is killed)
+#                      the end of the channel: the parent is dead. Drain
+#     to the parent    r  ready: imported, and accepting
+#                      h  have another one take my place (--reload, --max-requests)
+#
+# The children of a ForkServer share one channel, on which nothing is said. Its end has them drain.
 
-    YOUNG_S, FIRST_S, MOST_S = 1.0, 0.1, 5.0
 
-    def __init__(self) -> None:
+def send_word(channel: Optional[socket.socket], word: bytes) -> None:
+    """Send a message of one byte. One to a dead process is dropped."""
+    try:
+        if channel:
+            channel.send(word, DONTWAIT)
+    except OSError:
+        pass
+
+
+def receive_word(channel: socket.socket) -> Optional[bytes]:
+    """Return the next message, b"" when the other process is dead, None when there is no message."""
+    try:
+        return channel.recv(1, DONTWAIT)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
+
+
+def open_channel() -> Tuple[socket.socket, socket.socket]:
+    """Return the ends of a channel."""
+    ends = socket.socketpair()
+    _own_descriptors.update(end.fileno() for end in ends)
+    return ends
+
+
+def close_channel(channel: socket.socket) -> None:
+    """Close an end of a channel in this process. It may be closed already."""
+    _own_descriptors.discard(channel.fileno())
+    channel.close()
+
+
+class Parent:
+    """Forks children, keeps as many alive as are wanted, and reaps them."""
+
+    YOUNG_S, FIRST_DELAY_S, MOST_DELAY_S = 1.0, 0.1, 5.0  # of children that end young the next one waits
+
+    kind = "child"
+    spawn: Callable[[], None]  # raises OSError where the system refuses
+    on_ready: Callable[[ChildRecord], None]
+    on_request: Callable[[ChildRecord], None]  # for another one in its place
+    on_exit: Callable[[ChildRecord, int], None]
+    on_signals: Callable[[List[int]], None]
+    end_if_done: Callable[[], None]
+
+    def __init__(self, limits: Limits, listeners: List[Listener]) -> None:
+        self.limits = limits
+        self.listeners = listeners
+        self.loop = Loop(self.on_wake)
+        self.children: Dict[int, ChildRecord] = {}
+        self.wanted = 1  # children that stay
+        self.signals: List[int] = []  # that have arrived
+        self.was_ready = False  # a child was
+        self.ending = False
         self.delay_s = 0.0
+        self.status = 0
 
-    def after(self, what: str, started_at: float, ready: bool) -> float:
-        """Return how long the successor of a process that has ended has to wait, and log that."""
-        lived_s = time.monotonic() - started_at
-        young = not ready or lived_s < self.YOUNG_S
-        self.delay_s = min(max(self.FIRST_S, 2 * self.delay_s), self.MOST_S) if young else 0.0
-        if young:
-            delay = f"next start in {self.delay_s:.1f} s"
-            log("warning", f"{what} ended {lived_s:.1f} s after its start; {delay}")
-        return self.delay_s
+    def run_loop(self, begin: Callable[[], None], *signums: int) -> int:
+        """Call `begin`, and run until there is nothing left to do; return the exit status."""
+        signums += signal.SIGCHLD, signal.SIGUSR1
+        run_with_signals(self.loop, begin, lambda signum, _: self.signals.append(signum), *signums)
+        return self.status
+
+    def fork_with_channel(self, main: Callable[[socket.socket], int], at: int = 0) -> None:
+        """Fork a child that runs `main` with its end of a channel. Raises OSError."""
+        ours, theirs = open_channel()
+        try:
+            pid = fork(theirs.fileno(), *(listener.sock.fileno() for listener in self.listeners))
+        except OSError:
+            close_channel(ours)
+            close_channel(theirs)
+            raise
+        if not pid:
+            end_process(functools.partial(main, theirs))
+        close_channel(theirs)
+        self.children[pid] = record = ChildRecord(pid, at, ours)
+        self.loop.watch(ours.fileno(), functools.partial(self.on_word, record, ours))
+
+    def spawn_missing(self) -> None:
+        """Start the children that are missing, unless that has to wait."""
+        missing = self.wanted - sum(not record.leaving for record in self.children.values())
+        for _ in range(missing):
+            if self.ending or "spawn" in self.loop.timers:
+                return
+            try:
+                self.spawn()
+            except OSError as error:
+                log("warning", str(error.strerror))
+                self.loop.call_later("spawn", Limits.retry_delay_s, self.spawn_missing)
+
+    def on_word(self, record: ChildRecord, channel: socket.socket) -> None:
+        """Act on what a child says."""
+        word = receive_word(channel)
+        if word == b"":
+            self.loop.forget(channel.fileno())
+        elif word == b"h":
+            self.on_request(record)
+        elif word == b"r" and not record.killed and not self.ending:
+            record.ready = True
+            self.on_ready(record)
+        self.spawn_missing()
+
+    def reap(self) -> Iterator[Tuple[ChildRecord, int]]:
+        """Take the children that have ended."""
+        return reap(self.children)
+
+    def on_wake(self) -> None:
+        """Reap the children that have ended, and act on the signals that have arrived: what the handler noted
+        counts, not what is in the pipe."""
+        for record, status in self.reap():
+            if record.channel:
+                self.see_ready(record)
+                self.loop.forget(record.channel.fileno())
+                close_channel(record.channel)
+            self.on_exit(record, status)
+        signals, self.signals = self.signals, []
+        self.on_signals(signals)
+        self.spawn_missing()
+        self.end_if_done()
+
+    def see_ready(self, record: ChildRecord) -> bool:
+        """Return whether a child is ready. That may be unread."""
+        if record.channel and not record.ready:
+            record.ready = receive_word(record.channel) == b"r"
+        return record.ready
+
+    def back_off(self, record: ChildRecord) -> None:
+        """Have the successor of a child that has ended young wait, ever longer."""
+        lived_s = time.monotonic() - record.started_at
+        if record.ready and lived_s >= self.YOUNG_S:
+            self.delay_s = 0.0
+            return
+        self.delay_s = min(max(self.FIRST_DELAY_S, 2 * self.delay_s), self.MOST_DELAY_S)
+        what = f"{self.kind} {record.pid} ended {lived_s:.1f} s after its start"
+        log("warning", f"{what}; next start in {self.delay_s:.1f} s")
+        self.loop.call_later("spawn", self.delay_s, self.spawn_missing)
+
+    def fail(self, status: int) -> None:
+        """End: the first child could not start, and has shown why."""
+        self.status = (os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1) or 1
+        self.ending = True
+        self.loop.running = False
+
+    def kill(self, record: ChildRecord) -> None:
+        """Kill a child, if it is still there, and remember that."""
+        if record.pid in self.children:
+            record.killed = True
+            send_signal(record.pid, signal.SIGKILL)
 
 
 # ---- server: forks and reaps children ---------------------------------------------------------
 
-# A worker's life
-#
-#     Server forks it --> it imports --> READY --> serves --> --max-requests: LEAVING, and still serves
-#     Server sees LEAVING: forks another one, and when that is READY sets RETIRE     it retires
-#     Server drains: flags CLOSING and DRAINING, end of the lifeline                 it drains
-#     Server retires: flag CLOSING, end of the lifeline                              it retires
-#     Server dies: end of the lifeline                                               it retires, bounded
-#     the worker dies, or is killed for --timeout                                    another one is forked
-#
-# After it has changed its phase, a worker writes to the Server's waker.
 
-
-class Server:
+class Server(Parent):
     """Forks and reaps children; never parses HTTP. Its two variants differ in how connections reach them."""
 
-    kind = "child"
     start: Callable[[], None]  # begins to serve
-    stop_accepting: Callable[[], None]  # at its end
-    on_child_exit: Callable[[ChildRecord, int], None]  # goes on without a child
+    stop_accepting: Callable[[bytes], None]  # at its end; takes what on_supervisor() has got
 
     def __init__(self, context: ServerContext, listeners: List[Listener], options: Any, channel: Any) -> None:
+        super().__init__(context.limits, listeners)
         self.context = context
-        self.limits = context.limits
+        context.server_pid = os.getpid()
         self.board = context.board
         self.flags = context.flags
-        self.listeners = listeners
         self.options = options
         self.channel: socket.socket = channel  # to the Supervisor
-        self.pid = os.getpid()
-        self.loop = Loop(self.on_wake)
-        self.lifeline, self.lifeline_writer = open_pipe()
-        self.children: Dict[int, ChildRecord] = {}
         self.slot_bytes = options.threads * Scoreboard.SLOT_BYTES  # of one child
         self.slots = list(range(len(self.board.memory) - self.slot_bytes, 0, -self.slot_bytes))  # unused ones
-        self.ready = self.ending = False
-        self.status = 0
-        self.signals: Set[int] = set()
         self.source: Any = None  # files for --reload
 
     def run(self) -> int:
@@ -2587,80 +2700,35 @@ class Server:
             self.check_timeouts()
         if self.options.reload:
             self.check_source()
-        signums = signal.SIGCHLD, signal.SIGUSR1
-        run_with_signals(self.loop, self.start, lambda signum, _: self.signals.add(signum), *signums)
-        return self.status
+        return self.run_loop(self.start)
 
-    def spawn(self, main: Callable[[int], None], text: bytes, *kept: int) -> None:
-        """Fork a child that runs `main` with its slot, and ends. Raises OSError where the system refuses."""
-        at = self.slots[-1]
-        self.board.RECORD.pack_into(self.board.memory, at, 0, NOT_ACCEPTING, 0.0, text)
-        pid = fork(self.lifeline, *kept)
-        if not pid:
-            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-            end_process(functools.partial(self.run_child, main, at))
-        self.slots.pop()
-        self.children[pid] = ChildRecord(pid, at)
-
-    def run_child(self, main: Callable[[int], None], at: int) -> int:
-        """Run `main` in a child."""
-        self.context.server_pid = self.pid
-        main(at)
-        if self.kind == "worker":
-            run_exit_functions(self.limits.graceful_timeout_s)
-        elif atexit._ncallbacks():  # to look for open files would copy the Server's memory
-            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
-            atexit._run_exitfuncs()
-        self.board.memory[at] = 0  # nothing is to be logged of it
-        return 0
-
-    # What wakes it: signals, children, the Supervisor.
-
-    def on_wake(self) -> None:
-        """Act on the signals that have arrived, and reap all children that have ended: exits coalesce."""
-        signals, self.signals = self.signals, set()
+    def on_signals(self, signals: List[int]) -> None:
+        """Log on USR1 what each child is doing."""
         if signal.SIGUSR1 in signals:
             self.dump_status(list(self.children.values()))
-        for record, status in reap(self.children):
-            self.slots.append(record.at)
-            self.log_exit(record, status)
-            self.on_child_exit(record, status)
-        self.end_if_done()
 
     def on_supervisor(self) -> None:
-        """Act on a message of the Supervisor; drain where it is dead."""
+        """Do what the Supervisor asks for."""
         word = receive_word(self.channel)
         if word == b"r":
-            self.flags[RETIRED] = 1
-            self.end()
+            self.end(word)
         elif word == b"d":
             self.flags[CLOSING] = 1
-            self.loop.call_later("drain", self.limits.drain_delay_s, self.drain)
+            self.loop.call_later("drain", self.limits.drain_delay_s, functools.partial(self.end, word))
         elif word == b"a":
             self.abort()
         elif word == b"":
             self.loop.forget(self.channel.fileno())
-            self.drain()
+            self.end(b"d")
 
-    def end(self) -> None:
-        """Accept no more, close each connection after its next response, and end with the last: retire, or
-        drain where DRAINING is set."""
+    def end(self, word: bytes) -> None:
+        """Retire or drain; end with the last child, and a drain at the latest after the graceful timeout."""
         self.ending = True
         self.flags[CLOSING] = 1
-        if self.lifeline_writer >= 0:
-            _own_descriptors.discard(self.lifeline_writer)
-            os.close(self.lifeline_writer)
-            self.lifeline_writer = -1
-        self.stop_accepting()
-        self.end_if_done()
-
-    def drain(self) -> None:
-        """Accept what waits in the backlog and nothing more, finish requests, close idle connections, and end
-        with the last response, at the latest after the graceful timeout."""
-        if not self.flags[DRAINING]:
-            self.flags[DRAINING] = 1
+        if word == b"d" and "abort" not in self.loop.timers:
             self.loop.call_later("abort", self.limits.graceful_timeout_s, self.abort)
-            self.end()
+        self.stop_accepting(word)
+        self.end_if_done()
 
     def abort(self) -> None:
         """Kill all children, and end when they are reaped."""
@@ -2674,11 +2742,6 @@ class Server:
         if self.ending and not self.children:
             self.loop.running = False
 
-    def kill(self, record: ChildRecord) -> None:
-        """Kill a child, and remember that."""
-        record.killed = True
-        send_signal(record.pid, signal.SIGKILL)
-
     # What the scoreboard is for: logs, USR1, --timeout. And --reload.
 
     def read_slots(self, record: ChildRecord) -> List[Tuple[int, int, float, str]]:
@@ -2686,8 +2749,10 @@ class Server:
         slots = range(record.at, record.at + self.slot_bytes, Scoreboard.SLOT_BYTES)
         return [self.board.read(at) for at in slots]
 
-    def log_exit(self, record: ChildRecord, status: int) -> None:
-        """Log the end of a child that was killed or failed, and what it was serving."""
+    def free_slots(self, record: ChildRecord, status: int) -> None:
+        """Take back the slots of a child that has ended. Where it was killed or failed, log that, and what it
+        was serving."""
+        self.slots.append(record.at)
         slots = self.read_slots(record)
         self.board.memory[record.at : record.at + self.slot_bytes] = bytes(self.slot_bytes)
         self.board.loads[record.at // 4 + 1] = NOT_ACCEPTING
@@ -2754,6 +2819,8 @@ class ForkServer(Server):
 
     def start(self) -> None:
         """Begin to serve."""
+        self.wanted = 0  # children that stay: it has one for each connection
+        self.lifeline, self.lifeline_end = open_channel()
         self.tokens, self.token_writer = open_pipe()
         self.acceptor = Acceptor(self.loop, self.listeners, self)
         self.warm_up()
@@ -2764,7 +2831,7 @@ class ForkServer(Server):
         """Serve some requests of this process's own before the first fork: Python keeps what it looks up and
         specializes in pages that each child would have to copy otherwise, a fifth of its page faults."""
         context, before = vars(self.context), vars(self.context).copy()
-        context.update(app=hello, access_log=None, tls=None)
+        context.update(app=hello, access_log=None, tls=None, server_pid=0)
         for port in range(10):
             ours, theirs = socket.socketpair()
             with theirs:
@@ -2789,20 +2856,30 @@ class ForkServer(Server):
         """Fork a child for the connection. Raises OSError where the system refuses."""
         format_time(time.time() // 1, DATE)  # made here once a second, and not in each child
         client = peer[0].encode() if type(peer) is tuple else b"unix"
-        main = functools.partial(self.serve_connection, listener, sock, peer)
-        self.spawn(main, client, sock.fileno(), self.tokens)
+        at = self.slots[-1]
+        self.board.RECORD.pack_into(self.board.memory, at, 0, NOT_ACCEPTING, 0.0, client)
+        pid = fork(sock.fileno(), self.lifeline.fileno(), self.tokens)
+        if not pid:
+            end_process(functools.partial(self.serve_connection, listener, sock, peer, at))
+        self.slots.pop()
+        self.children[pid] = ChildRecord(pid, at, None)
         _own_descriptors.discard(sock.fileno())
         sock.close()  # or the client would not see the end of its connection
         # Each child has as much of the processors as this process, which has to fork the others.
         soon = time.monotonic() + Limits.retry_delay_s
         self.board.times[ACCEPTING_UNTIL] = soon if backlog_length(listener.sock) else 0.0
 
-    def serve_connection(self, listener: Listener, sock: socket.socket, peer: Any, at: int) -> None:
-        """Serve a connection, in a child."""
+    def serve_connection(self, listener: Listener, sock: socket.socket, peer: Any, at: int) -> int:
+        """Serve a connection, in a child; return the exit status."""
         worker = Worker(self.context, [], at, tokens=self.tokens)
-        worker.watch_lifeline(self.lifeline)
+        worker.loop.watch(self.lifeline.fileno(), functools.partial(worker.on_word, self.lifeline))
         worker.start_connection(listener, sock, peer)
         worker.loop.run()
+        if atexit._ncallbacks():  # to look for open files would copy the Server's memory
+            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
+            atexit._run_exitfuncs()
+        self.board.memory[at] = 0  # nothing is to be logged of it
+        return 0
 
     def set_full(self, full: bool) -> bool:
         """Have children close after their responses while others wait, and put a token into the pipe for each
@@ -2817,16 +2894,19 @@ class ForkServer(Server):
             os.write(self.token_writer, b"." * min(max(1, wanted), self.limits.max_children))
         return False
 
-    def on_child_exit(self, record: ChildRecord, status: int) -> None:
+    def on_exit(self, record: ChildRecord, status: int) -> None:
         """Go on with the connections that wait: there is capacity."""
+        self.free_slots(record, status)
         if self.acceptor.full or self.acceptor.draining:
             self.acceptor.resume()
 
-    def stop_accepting(self) -> None:
-        """Leave the listeners to another Server, or take what waits and shut them down."""
-        if self.flags[RETIRED]:
+    def stop_accepting(self, word: bytes) -> None:
+        """Leave the listeners to another Server; or take what waits, shut them down, and have children
+        drain."""
+        if word == b"r":
             self.acceptor.retire()
         else:
+            close_channel(self.lifeline_end)
             self.acceptor.drain()
 
     def abort(self) -> None:
@@ -2841,34 +2921,26 @@ class ForkServer(Server):
 
 
 class PreforkServer(Server):
-    """Keeps workers alive, which accept. The first one starts alone: where it fails the others would, too."""
+    """Keeps workers alive, which accept."""
 
     kind = "worker"
 
     def start(self) -> None:
         """Begin to serve."""
+        self.ready = False  # all workers are, or were
         self.all_slots = self.slots.copy()
         for at in self.all_slots:
             self.board.loads[at // 4 + 1] = NOT_ACCEPTING
-        self.backoff = Backoff()
-        self.any_ready = False
         self.spawn_missing()
 
-    def spawn_missing(self) -> None:
-        """Start the workers that are missing, unless that has to wait."""
-        wanted = self.options.workers if self.any_ready else 1
-        while not self.ending and self.slots and "spawn" not in self.loop.timers:
-            if sum(not record.leaving for record in self.children.values()) >= wanted:
-                return
-            try:
-                kept = (listener.sock.fileno() for listener in self.listeners)
-                self.spawn(self.run_worker, b"", self.loop.waker, *kept)
-            except OSError as error:
-                log("warning", str(error.strerror))
-                self.loop.call_later("spawn", self.limits.retry_delay_s, self.spawn_missing)
+    def spawn(self) -> None:
+        """Fork a worker, if a slot is unused: others may take long to retire."""
+        if self.slots:
+            self.fork_with_channel(functools.partial(self.run_worker, self.slots[-1]), self.slots[-1])
+            self.slots.pop()
 
-    def run_worker(self, at: int) -> None:
-        """Be a worker: serve until told to retire or to drain."""
+    def run_worker(self, at: int, channel: socket.socket) -> int:
+        """Be a worker: serve until told to retire or to drain; return the exit status."""
         context, options = self.context, self.options
         self.board.memory[at] = KEEP_ALIVE  # from here on its end is logged
         if context.app is None:
@@ -2879,16 +2951,9 @@ class PreforkServer(Server):
         worker = Worker(context, self.listeners, at, options.threads)
         worker.others = [slot for slot in self.all_slots if slot != at]
 
-        def set_phase(phase: int) -> None:
-            self.board.memory[at + PHASE] = phase
-            try:
-                os.write(self.loop.waker, b".")
-            except OSError:  # the Server is dead, or has enough to read
-                pass
-
         def leave() -> None:
-            set_phase(LEAVING)
-            worker.check_flags()
+            worker.leaving = True
+            send_word(channel, b"h")
 
         context.on_max_requests = leave
         if options.max_requests:
@@ -2898,42 +2963,45 @@ class PreforkServer(Server):
         if worker.pool and self.limits.timeout_s:
             worker.pool.check_timeouts()
         worker.publish_load()
-        set_phase(READY)
-        worker.watch_lifeline(self.lifeline)
+        send_word(channel, b"r")
+        worker.loop.watch(channel.fileno(), functools.partial(worker.on_word, channel))
         worker.acceptor.resume()
         worker.loop.run()
+        run_exit_functions(self.limits.graceful_timeout_s)
+        self.board.memory[at] = 0  # nothing is to be logged of it
+        return 0
 
-    def on_wake(self) -> None:
-        """See which workers are ready, and which ask to be replaced."""
-        super().on_wake()
-        for record in self.children.values():
-            phase = self.board.memory[record.at + PHASE]
-            if phase and not record.ready:
-                record.ready = self.any_ready = True
-                for leaving in [one for one in self.children.values() if one.leaving]:
-                    if not self.board.memory[leaving.at + RETIRE]:
-                        self.board.memory[leaving.at + RETIRE] = 1
-                        break
-            record.leaving = phase == LEAVING
-        if not self.ready and sum(one.ready for one in self.children.values()) >= self.options.workers:
+    def on_ready(self, record: ChildRecord) -> None:
+        """Start the others after the first one: where that fails they would, too. Have one that leaves retire
+        for one that came."""
+        self.was_ready, self.wanted = True, self.options.workers
+        for leaving in self.children.values():
+            if leaving.leaving and not leaving.retiring:
+                leaving.retiring = True
+                send_word(leaving.channel, b"r")
+                break
+        if not self.ready and sum(one.ready for one in self.children.values()) >= self.wanted:
             self.ready = True
             send_word(self.channel, b"r")
-        self.spawn_missing()
 
-    def on_child_exit(self, record: ChildRecord, status: int) -> None:
+    def on_request(self, record: ChildRecord) -> None:
+        """Have a worker replaced."""
+        record.leaving = True
+
+    def on_exit(self, record: ChildRecord, status: int) -> None:
         """Replace a worker that has ended; end where the first one could not start."""
-        if not self.any_ready and not self.ending:
-            self.status = os.WEXITSTATUS(status) if os.WIFEXITED(status) and status else 1
-            self.abort()
+        self.free_slots(record, status)
+        if not self.was_ready and not self.ending:
+            self.fail(status)
         elif not record.leaving and not self.ending:
-            delay_s = self.backoff.after(f"worker {record.pid}", record.started_at, record.ready)
-            if delay_s:
-                self.loop.call_later("spawn", delay_s, self.spawn_missing)
+            self.back_off(record)
 
-    def stop_accepting(self) -> None:
+    def stop_accepting(self, word: bytes) -> None:
         """Leave that to the workers. One that is not ready has nothing to finish."""
         for record in self.children.values():
-            if not self.board.memory[record.at + PHASE]:
+            if self.see_ready(record):
+                send_word(record.channel, word)
+            else:
                 self.kill(record)
         for listener in self.listeners:
             listener.close()
@@ -2950,29 +3018,10 @@ class PreforkServer(Server):
 #
 #     Server 2 fails to start    Server 1 has got no message, and goes on
 #     a ready Server dies        another one is forked, after a backoff; its children finish their requests
-#     Server 1's source changes  "h" to the Supervisor (--reload)
 #     Supervisor gets TERM       "d" drain to all Servers; a second TERM: "a" abort, and KILL a second later
 #     Supervisor dies            its end of the channels ends with it: all Servers drain
 #
 # Only the Supervisor acts on TERM, INT and HUP: terminals and service managers signal every process.
-
-
-def send_word(channel: socket.socket, word: bytes) -> None:
-    """Send a message of one byte. One to a dead process is dropped."""
-    try:
-        channel.send(word, DONTWAIT)
-    except OSError:
-        pass
-
-
-def receive_word(channel: socket.socket) -> Optional[bytes]:
-    """Return the next message, b"" when the other process is dead, None when there is no message."""
-    try:
-        return channel.recv(1, DONTWAIT)
-    except BlockingIOError:
-        return None
-    except OSError:
-        return b""
 
 
 def notify(*lines: str) -> None:
@@ -3000,85 +3049,52 @@ def print_ready(options: Any, listeners: List[Listener]) -> None:
     notify("READY=1")
 
 
-class Supervisor:
-    """Forks Servers, and knows no HTTP. It never imports the application: nothing in it goes stale."""
+class Supervisor(Parent):
+    """Keeps a Server, and knows no HTTP. It never imports the application: nothing in it goes stale."""
+
+    kind = "Server"
 
     def __init__(self, options: Any, listeners: List[Listener]) -> None:
+        super().__init__(options.limits, listeners)
         self.options = options
-        self.limits = options.limits
-        self.listeners = listeners
-        self.loop = Loop(self.on_wake)
-        self.servers: Dict[int, ChildRecord] = {}
-        self.backoff = Backoff()
-        self.signals: List[int] = []  # that have arrived
         self.stops: List[int] = []  # all TERM and INT so far
-        self.reload_requested = self.was_ready = self.stopping = False
-        self.status = 0
+        self.reload_requested = False
 
     def run(self) -> int:
         """Serve until told to stop, or until the first Server fails to start; return the exit status."""
-        signums = (*STOP_SIGNALS, *IGNORED_SIGNALS, signal.SIGUSR1, signal.SIGCHLD)
-        run_with_signals(self.loop, self.spawn, lambda signum, _: self.signals.append(signum), *signums)
-        return self.status
+        return self.run_loop(self.spawn_missing, *STOP_SIGNALS, *IGNORED_SIGNALS)
 
     # Servers: spawned, ready, dead.
 
     def spawn(self) -> None:
         """Fork a Server: at the start, on HUP, or in place of a dead one."""
-        self.loop.timers.pop("spawn", None)
-        channels: List[socket.socket] = []
-        try:
-            channels += socket.socketpair()
-            _own_descriptors.add(channels[0].fileno())
-            pid = fork(*(listener.sock.fileno() for listener in self.listeners))
-        except OSError as error:
-            log("warning", str(error.strerror))
-            for channel in channels:
-                self.close_channel(channel)
-            self.loop.call_later("spawn", self.limits.retry_delay_s, self.spawn)
-            return
-        ours, theirs = channels
-        if not pid:
-            _own_descriptors.add(theirs.fileno())
-            end_process(functools.partial(run_server, self.options, self.listeners, theirs))
-        theirs.close()
-        server = self.servers[pid] = ChildRecord(pid, channel=ours)
-        self.loop.watch(ours.fileno(), functools.partial(self.on_server, server))
+        self.fork_with_channel(functools.partial(run_server, self.options, self.listeners))
 
-    def close_channel(self, channel: socket.socket) -> None:
-        """Close the channel to a Server."""
-        self.loop.forget(channel.fileno())
-        _own_descriptors.discard(channel.fileno())
-        channel.close()
+    def on_ready(self, server: ChildRecord) -> None:
+        """Have the other Servers retire. One may do so at its ease; those that do already drain."""
+        if self.was_ready:
+            notify("READY=1")
+        else:
+            self.was_ready = True
+            print_ready(self.options, self.listeners)
+        for other in self.children.values():
+            if other.retiring:
+                send_word(other.channel, b"d")
+            elif other.ready and other is not server:
+                other.leaving = other.retiring = True
+                send_word(other.channel, b"r")
+        self.reload()
 
-    def on_server(self, server: ChildRecord) -> None:
-        """A Server is ready, or its source has changed, or it is dead."""
-        word = receive_word(server.channel)
-        if word == b"":
-            self.loop.forget(server.channel.fileno())
-        elif word == b"h":
-            self.reload_requested = True
-        elif word == b"r" and not (self.stopping or server.killed):
-            server.ready = True
-            if self.was_ready:
-                notify("READY=1")
-            else:
-                self.was_ready = True
-                print_ready(self.options, self.listeners)
-            # One Server may retire at its ease; those that retire already have the graceful timeout.
-            for other in self.servers.values():
-                if other.leaving:
-                    send_word(other.channel, b"d")
-                elif other.ready and other is not server:
-                    other.leaving = True
-                    send_word(other.channel, b"r")
+    def on_request(self, server: ChildRecord) -> None:
+        """Restart: a source file has changed."""
+        self.reload_requested = True
         self.reload()
 
     def reload(self) -> None:
-        """Start another Server, if that was asked for, as soon as none is starting."""
-        if not self.reload_requested or self.stopping:
+        """Have another Server started, if that was asked for, as soon as none is starting."""
+        if not self.reload_requested or self.ending:
             return
-        for server in self.servers.values():
+        for server in self.children.values():
             if not server.ready:
                 left_s = server.started_at + self.limits.graceful_timeout_s - time.monotonic()
                 if left_s > 0:
@@ -3092,77 +3108,67 @@ class Supervisor:
         if self.options.app is None and self.options.default_app is not hello:
             log("notice", "HUP renews workers, certificates and logs; an object cannot be imported anew")
         notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        self.spawn()
+        for server in self.children.values():
+            server.leaving = True
+        self.loop.timers.pop("spawn", None)
+        self.spawn_missing()
 
     def on_exit(self, server: ChildRecord, status: int) -> None:
         """Go on without a Server."""
-        server.ready = server.ready or receive_word(server.channel) == b"r"  # which may be unread
-        self.close_channel(server.channel)
-        if self.stopping:
+        if self.ending:
             return
-        if not self.was_ready and not server.ready and not server.killed:  # it has shown why
-            self.status = (os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1) or 1
-            self.loop.running = False
+        if not self.was_ready and not server.ready and not server.killed:
+            self.fail(status)
             return
         if not server.ready and not server.killed:
             what = f"the new Server {describe_exit(status)} before it was ready"
             log("error", f"{what}: the previous one goes on")
             notify("READY=1")
-        elif not server.leaving and not server.killed:
+        elif not server.retiring and not server.killed:
             log("error", f"Server {server.pid} {describe_exit(status)}")
+        for other in self.children.values():
+            other.leaving = other.retiring
+        if all(other.leaving for other in self.children.values()):
+            self.back_off(server)
         self.reload()
-        if all(other.leaving for other in self.servers.values()):
-            delay_s = self.backoff.after(f"Server {server.pid}", server.started_at, server.ready)
-            self.loop.call_later("spawn", delay_s, self.spawn)
 
     # Signals.
 
-    def on_wake(self) -> None:
-        """Act on the signals that have arrived: what the handler noted counts, not what is in the pipe."""
-        self.reap()
-        signals, self.signals = self.signals, []
+    def reap(self) -> Iterator[Tuple[ChildRecord, int]]:
+        """Take the Servers that have ended. As PID 1, which inherits orphans, reap every process; a program
+        that calls serve() reaps its other children itself."""
+        for wanted in [-1] if os.getpid() == 1 else list(self.children):
+            yield from reap(self.children, wanted)
+
+    def on_signals(self, signals: List[int]) -> None:
+        """Stop, restart, or have the Servers log what they do."""
         self.stops += [signum for signum in signals if signum in STOP_SIGNALS]
         if signal.SIGUSR1 in signals:
-            for pid in self.servers:
+            for pid in self.children:
                 send_signal(pid, signal.SIGUSR1)
-        self.reload_requested = self.reload_requested or signal.SIGHUP in signals
-        if self.stops and not self.stopping:
+        if self.stops and not self.ending:
             self.stop()
         if len(self.stops) > 1:
             self.remove_files()
-            for server in self.servers.values():
+            for server in self.children.values():
                 send_word(server.channel, b"a")
-            self.loop.timers.setdefault("kill now", (time.monotonic() + 1, self.kill))
+            self.loop.timers.setdefault("kill now", (time.monotonic() + 1, self.end))
+        self.reload_requested = self.reload_requested or signal.SIGHUP in signals
         self.reload()
-
-    def reap(self) -> None:
-        """Reap Servers that have ended; as PID 1, which inherits orphans, every process. A program that calls
-        serve() reaps its other children itself."""
-        for wanted in [-1] if os.getpid() == 1 else list(self.servers):
-            for server, status in reap(self.servers, wanted):
-                self.on_exit(server, status)
-        if self.stopping and not self.servers:
-            self.loop.running = os.getpid() == 1
-            if self.loop.running:
-                try:
-                    os.waitpid(-1, os.WNOHANG)
-                except ChildProcessError:  # no orphan is left
-                    self.loop.running = False
 
     def stop(self) -> None:
         """Have all Servers drain; one that is still starting is given up."""
-        self.stopping = True
+        self.ending = True
         notify("STOPPING=1")
         self.loop.timers.clear()
         self.status = 130 if signal.SIGINT in self.stops and not self.was_ready else 0
-        for server in self.servers.values():
+        for server in self.children.values():
             send_word(server.channel, b"d")
             if not server.ready:
                 send_signal(server.pid, signal.SIGTERM)
         self.loop.call_later("files", self.limits.drain_delay_s, self.remove_files)
         end_s = self.limits.drain_delay_s + self.limits.graceful_timeout_s
-        self.loop.call_later("kill", end_s + 2, self.kill)
-        self.reap()
+        self.loop.call_later("kill", end_s + 2, self.end)
 
     def remove_files(self) -> None:
         """Remove the socket files, and leave the listeners to the Servers."""
@@ -3170,12 +3176,21 @@ class Supervisor:
             listener.remove_file()
             listener.close()
 
-    def kill(self, *servers: ChildRecord) -> None:
-        """Kill these Servers or all, if they are still there. As PID 1, end with whatever else is left."""
-        for server in servers or self.servers.values():
-            if server.pid in self.servers:
-                send_signal(server.pid, signal.SIGKILL)
-        self.loop.running = bool(self.servers) or not self.stopping
+    def end(self) -> None:
+        """Kill what is left. As PID 1, end with whatever else is left."""
+        for server in self.children.values():
+            self.kill(server)
+        self.loop.running = bool(self.children)
+
+    def end_if_done(self) -> None:
+        """Leave the loop when no Server is left, and as PID 1 no orphan."""
+        if self.ending and not self.children:
+            self.loop.running = os.getpid() == 1
+            if self.loop.running:
+                try:
+                    os.waitpid(-1, os.WNOHANG)
+                except ChildProcessError:  # no orphan is left
+                    self.loop.running = False
 
 
 def run_server(options: Any, listeners: List[Listener], channel: socket.socket) -> int:
@@ -3183,8 +3198,7 @@ def run_server(options: Any, listeners: List[Listener], channel: socket.socket) 
     ConfigError, and whatever the import raises."""
     import fcntl
 
-    for signum in (signal.SIGCHLD, signal.SIGTERM):
-        signal.signal(signum, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     handle_signals(ignore_signal, signal.SIGINT, signal.SIGUSR1, *IGNORED_SIGNALS)
     faulthandler.register(signal.SIGUSR1, file=2)
     # An import that hangs reads no message: until it is done, the first one, or the Supervisor's death, ends
