@@ -63,7 +63,7 @@ __version__ = "2.0"
 
 
 class Limits:
-    """What a client may ask of the server. An instance has what the command line changes."""
+    """What a client may ask of the server. The options of the command line are an instance."""
 
     # What a client may send.
     request_line_bytes = 8192  # RFC 9112 3 asks for 8000 at least
@@ -137,7 +137,8 @@ class ClientDisconnected(Exception):
 
 
 class ConfigError(Exception):
-    """The command line asks for what is not possible: one line on stderr, exit status 2."""
+    """The command line asks for what is not possible: one line on stderr, and exit status 2; 1 for
+    --check-config."""
 
 
 # ---- grammar: RFC 9110, RFC 9112 and RFC 3986 as regular expressions --------------------------
@@ -217,6 +218,7 @@ def explain_bad_head(head: Union[bytes, bytearray]) -> HTTPError:
 KEEP_ALIVE, FIRST_BYTE, LINGER, READ_HEAD, READ_BODY, WRITE, IN_APP, TURN = range(1, 9)
 STATE_NAMES = ["", "idle", "waiting for a first byte", "closing", "reading a head", "reading a body"]
 STATE_NAMES += ["writing", "in the application"]
+STATE_LIMITS = "- keep_alive_s header_timeout_s linger_s header_timeout_s stall_timeout_s send_timeout_s".split()
 NO_EVENTS, READABLE, WRITABLE = 0, select.POLLIN, select.POLLOUT  # epoll has the same numbers
 
 NEVER = float("inf")
@@ -228,15 +230,8 @@ LINGER_OFF, LINGER_RESET = struct.pack("ii", 0, 0), struct.pack("ii", 1, 0)  # s
 def grace_left(limits: Limits, state: int, timeout: float) -> float:
     """Return the seconds until a connection may be evicted that has `timeout` seconds left in `state`: until
     it has used up its grace, which is the first part of the time that it is allowed."""
-    allowed_s, grace_s = limits.header_timeout_s, limits.eviction_grace_s
-    if state == KEEP_ALIVE:
-        allowed_s, grace_s = limits.keep_alive_s, limits.keep_alive_grace_s
-    elif state == LINGER:
-        allowed_s = limits.linger_s
-    elif state == READ_BODY:
-        allowed_s = limits.stall_timeout_s
-    elif state == WRITE:
-        allowed_s = limits.send_timeout_s
+    allowed_s: float = getattr(limits, STATE_LIMITS[state])
+    grace_s = limits.keep_alive_grace_s if state == KEEP_ALIVE else limits.eviction_grace_s
     return timeout - allowed_s + grace_s
 
 
@@ -452,14 +447,14 @@ class Connection:
         except (ClientDisconnected, TimeoutError):
             return
 
-    def start_tls(self, tls: Any) -> Steps[None]:
+    def start_tls(self) -> Steps[None]:
         """Put TLS below the conversation. Raises ClientDisconnected, TimeoutError, HTTPError."""
         import ssl
 
         self.deadline = time.monotonic() + self.limits.header_timeout_s
         # Before anything waits for the socket: where the client has reset it, ssl closes the descriptor.
-        wrap = functools.partial(tls.wrap_socket, server_side=True, do_handshake_on_connect=False)
-        self.sock = sock = self.attempt(wrap, self.sock)
+        wrap = functools.partial(self.context.tls.wrap_socket, do_handshake_on_connect=False)
+        self.sock = sock = self.attempt(wrap, self.sock, True)  # as the server
         try:
             first = yield from self.retry(FIRST_BYTE, self.peek, 1)
             if first and first != b"\x16":  # RFC 8446 5.1: a handshake
@@ -576,15 +571,16 @@ class Request:
         self.parse_framing(limits)
 
     def add_fields(self, lines: List[bytes]) -> None:
-        """Add fields to the environ, which has none of their keys yet: where it grows by less than their
-        number, some are repeated. Raises ValueError, HTTPError."""
+        """Add fields to the environ, repeated ones joined (RFC 9110 5.3). Raises ValueError, HTTPError."""
         environ, known = self.environ, known_fields.get
-        names = len(environ)
         for line in lines:
             key, value = known(line) or parse_field(line)
+            if key in environ and key:  # none was there before these lines
+                if key in SINGLETON_FIELDS:
+                    rule = "this field occurs once in a request (RFC 9110 5.3)"
+                    raise HTTPError(400, rule, line.partition(b":")[0].decode())
+                value = environ[key] + ("; " if key == "HTTP_COOKIE" else ", ") + value
             environ[key] = value
-        if len(environ) < names + len(lines):
-            environ.update(join_fields(lines))
         environ.pop("", None)
 
     def parse_target(self, target: str) -> None:
@@ -663,7 +659,7 @@ class Request:
         if not connection.trusted:  # the application sees of these only what a trusted proxy says
             for key in forwarded:
                 del environ[key]
-            if connection.context.board.first(FORWARDED_DROPPED):
+            if connection.context.board.set_once(FORWARDED_DROPPED):
                 name = forwarded[0][len("HTTP_") :].replace("_", "-").title()
                 client = connection.client()
                 log("notice", f"{name} of {client} is dropped: --forwarded-allow-ips would trust it")
@@ -719,20 +715,6 @@ def parse_field(line: bytes) -> Tuple[str, str]:
             known_fields.clear()
         known_fields[line] = field
     return field
-
-
-def join_fields(lines: List[bytes]) -> Dict[str, str]:
-    """Return the fields of these lines, repeated ones joined (RFC 9110 5.3). Raises ValueError, HTTPError."""
-    fields: Dict[str, str] = {}
-    for line in lines:
-        key, value = parse_field(line)
-        if key in fields:
-            if key in SINGLETON_FIELDS:
-                rule = "this field occurs once in a request (RFC 9110 5.3)"
-                raise HTTPError(400, rule, line.partition(b":")[0].decode())
-            value = fields[key] + ("; " if key == "HTTP_COOKIE" else ", ") + value
-        fields[key] = value
-    return fields
 
 
 class RequestCache:
@@ -953,7 +935,7 @@ class ServerContext:
         self.verbose = False  # log each refused request
         self.reraise: Any = ClientDisconnected  # out of a call, these are not the application's failure
         self.closing = False  # this process closes each connection after its response
-        self.full = False  # while others wait
+        self.full = False  # the same, while other clients wait
         self.server_pid = 0  # of the Server, in its children
         self.requests_left = NEVER  # until --max-requests
         self.on_max_requests: Any = None  # called then: has the worker replaced
@@ -1139,9 +1121,9 @@ class Response:
         head = self.build_head(len(block))
         return head if self.bodiless else head + block
 
-    def frame_block(self, data: bytes, known: Optional[int] = None) -> bytes:
+    def frame_block(self, data: bytes) -> bytes:
         """Return `data` as it goes on the wire, after the head where that is still to be sent."""
-        head = b"" if self.headers_sent else self.build_head(known)
+        head = b"" if self.headers_sent else self.build_head(None)
         if self.bodiless or not data:
             return head
         if self.chunked:
@@ -1158,8 +1140,8 @@ class Response:
 
     def finish(self) -> None:
         """Send or keep what follows the last block. Raises EOFError where the body is too short."""
-        data = self.frame_block(b"", 0)
-        if self.chunked and not self.left:
+        data = b"" if self.headers_sent else self.build_head(0)
+        if self.chunked:
             data += b"0\r\n\r\n"
             self.framing_bytes += 5
         self.send_or_keep(data)  # before the iterable's close(), which may take its time
@@ -1222,20 +1204,14 @@ class AccessLog:
         """Raises OSError."""
         from json import dumps  # quotes for both formats
 
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self.file = 2 if path == "-" else os.open(path, flags, 0o666)
+        self.file = open(2 if path == "-" else path, "ab", 0, closefd=path != "-")
         self.template, self.time_form = self.JSON if as_json else self.COMBINED
         self.dumps = dumps
-
-    def close(self) -> None:
-        """Close the file."""
-        if self.file != 2:
-            os.close(self.file)
 
     def log_request(self, connection: Connection, status: int, framing_bytes: int) -> None:
         """Log how the last request on a connection was answered, with so many bytes that are not the body's.
         The server goes on where that fails."""
-        request = connection.request  # None where it was refused
+        request = connection.request  # None where its head was refused
         quoted = request and request.log_fields
         if not quoted:
             line = request.line if request else first_line(connection.head or connection.buffer)
@@ -1249,9 +1225,9 @@ class AccessLog:
         when, size = format_time(time.time() // 1, self.time_form), max(0, connection.sent - framing_bytes)
         what = connection.client().encode(), when, line, status, size, referer, agent, took_us
         try:
-            os.write(self.file, self.template % what)
+            self.file.write(self.template % what)
         except OSError as error:
-            if connection.context.board.first(LOG_FAILED):
+            if connection.context.board.set_once(LOG_FAILED):
                 log("error", f"cannot write the access log: {error.strerror}")
 
     def quote(self, text: str, limit: int) -> bytes:
@@ -1270,7 +1246,7 @@ def serve_connection(connection: Connection) -> Steps[None]:
     context = connection.context
     try:
         if context.tls:
-            yield from connection.start_tls(context.tls)
+            yield from connection.start_tls()
         if (yield from serve_requests(connection)):
             # A client that did not ask for the end may be sending more.
             unread = connection.buffer or connection.attempt(connection.sock.recv, 1)
@@ -1282,7 +1258,7 @@ def serve_connection(connection: Connection) -> Steps[None]:
     except HTTPError as error:
         if context.verbose and error.status != 500:
             log("notice", f"{connection.client()} {error.rule} {error.status}")
-        yield from send_error(connection, error, connection.head or connection.buffer)
+        yield from send_error(connection, error)
     except (ClientDisconnected, TimeoutError):
         pass
     except Exception as error:  # a fault of the server, or no memory: this connection ends, and no other
@@ -1324,7 +1300,7 @@ def serve_requests(connection: Connection) -> Steps[bool]:
         try:
             yield from exchange(response, environ)
         finally:
-            if context.access_log and response.headers_sent and response.head:  # else it was refused
+            if context.access_log and response.head and response.headers_sent:  # else it was refused
                 context.access_log.log_request(connection, response.head.code, response.framing_bytes)
         if response.close:
             return True
@@ -1433,7 +1409,7 @@ def send_spool(response: Response) -> Steps[None]:
                 yield from response.connection.send(data)
 
 
-def send_error(connection: Connection, error: HTTPError, head: Union[bytes, bytearray]) -> Steps[None]:
+def send_error(connection: Connection, error: HTTPError) -> Steps[None]:
     """Answer a refused request with the rule that it broke, and close so that the client can read it."""
     title = f"{error.status} {REASONS[error.status]}"
     body = f"{title}: {error.rule}\n".encode()
@@ -1442,7 +1418,8 @@ def send_error(connection: Connection, error: HTTPError, head: Union[bytes, byte
     data += format_time(time.time() // 1, DATE)
     framing_bytes, connection.sent = len(data), 0
     try:
-        yield from connection.send(data if head.startswith(b"HEAD ") else data + body)
+        to_head = (connection.head or connection.buffer).startswith(b"HEAD ")
+        yield from connection.send(data if to_head else data + body)
         yield from connection.lingering_close()
     except ClientDisconnected:
         return
@@ -1591,7 +1568,7 @@ class Loop:
 
 # ---- scoreboard: what every process is doing, in memory that outlives it ----------------------
 
-# A Server and its children share one scoreboard. It has no locks: each byte has one writer.
+# A Server and its children share one scoreboard. It has no locks: a byte has one writer, or one value.
 #
 #     byte 0  CLOSING            close each connection after its response    written by the Server
 #     byte 1  FULL               the same, while other clients wait          written by the ForkServer
@@ -1623,7 +1600,7 @@ class Scoreboard:
         self.loads = memoryview(self.memory).cast("I")
         self.times = memoryview(self.memory).cast("d")
 
-    def first(self, flag: int) -> bool:
+    def set_once(self, flag: int) -> bool:
         """Set a flag; return whether it was not set before."""
         before, self.memory[flag] = self.memory[flag], 1
         return not before
@@ -2230,11 +2207,11 @@ class ThreadPool:
         """Log calls that exceed --timeout with their stacks, reset their connections, and have the worker
         replaced: a thread can only be ended with its process."""
         worker, timeout_s = self.worker, self.worker.limits.timeout_s
-        for task in worker.tasks():
-            slot = task.slot
-            state, _, since, text = worker.board.read(slot.at if slot else 0)
+        for task in [task for task in worker.tasks() if task.slot]:
+            slot: Any = task.slot
+            state, _, since, text = worker.board.read(slot.at)
             took_s = time.monotonic() - since
-            if slot and state == IN_APP and took_s >= timeout_s:
+            if state == IN_APP and took_s >= timeout_s:
                 log("error", f"worker {os.getpid()} is in the application for {took_s:.1f} s: {text}")
                 faulthandler.dump_traceback(2)
                 task.connection.set_reset(True)
@@ -3055,7 +3032,7 @@ class Supervisor(Parent):
     kind = "Server"
 
     def __init__(self, options: Any, listeners: List[Listener]) -> None:
-        super().__init__(options.limits, listeners)
+        super().__init__(options, listeners)
         self.options = options
         self.stops: List[int] = []  # all TERM and INT so far
         self.reload_requested = False
@@ -3221,7 +3198,7 @@ def run_server(options: Any, listeners: List[Listener], channel: socket.socket) 
     server = (PreforkServer if options.workers else ForkServer)(context, listeners, options, channel)
     server.source = source
     status = server.run()
-    run_exit_functions(options.limits.graceful_timeout_s)
+    run_exit_functions(options.graceful_timeout_s)
     return status
 
 
@@ -3244,7 +3221,7 @@ class LoneWorker(Worker):
         signums = (*STOP_SIGNALS, *IGNORED_SIGNALS, signal.SIGUSR1, *orphans)
         run_with_signals(self.loop, ready, self.on_signal, *signums)
         if self.context.access_log:
-            self.context.access_log.close()
+            self.context.access_log.file.close()
         return 0
 
     def on_signal(self, signum: int, frame: Optional[FrameType]) -> None:
@@ -3391,20 +3368,17 @@ def make_parser() -> Any:
             settings["action"] = "append"
         group.add_argument(option, **settings)
     parser.set_defaults(
-        workers=os.environ.get("WEB_CONCURRENCY") or "0",
-        forwarded_allow_ips=os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
+        workers=os.environ.get("WEB_CONCURRENCY") or parser.get_default("workers"),
+        forwarded_allow_ips=os.environ.get("FORWARDED_ALLOW_IPS", parser.get_default("forwarded_allow_ips")),
     )
     return parser
 
 
 def parse_options(arguments: Optional[Sequence[str]], app: Any) -> Any:
     """Return the options, and in `load` what returns the application. Raises ConfigError."""
-    options = make_parser().parse_args(arguments)
-    limits = Limits()
-    vars(limits).update(vars(options))  # of which many have the names of limits
+    options = make_parser().parse_args(arguments, Limits())
     # A head may have the longest request-line and the longest field line.
-    limits.head_bytes = max(Limits.head_bytes, limits.request_line_bytes + 2 * limits.field_line_bytes)
-    options.limits = limits
+    options.head_bytes = max(Limits.head_bytes, options.request_line_bytes + 2 * options.field_line_bytes)
     if options.no_fork:
         options.workers = 0
     elif not hasattr(os, "fork"):
@@ -3540,10 +3514,10 @@ def find_application(spec: str) -> Any:
 
 def make_context(options: Any) -> ServerContext:
     """Return what all conversations share, without the application. Raises ConfigError."""
-    slots = 1 if options.no_fork else options.limits.max_children
+    slots = 1 if options.no_fork else options.max_children
     if options.workers:  # as many again while others retire
         slots = (2 * options.workers + 2) * options.threads
-    context = ServerContext(options.limits, options.forwarded_allow_ips, slots, options.root_path or "")
+    context = ServerContext(options, options.forwarded_allow_ips, slots, options.root_path or "")
     context.environ["wsgi.multithread"] = options.threads > 1
     context.verbose = options.verbose or os.isatty(2)
     if options.certfile is not None:
@@ -3563,7 +3537,7 @@ def start(options: Any) -> int:
     listeners: List[Listener] = []
     try:
         for bind in dict.fromkeys(options.bind):
-            listeners += listen(bind, options.limits.backlog)
+            listeners += listen(bind, options.backlog)
         if options.check_config:
             new_log = options.access_log not in (None, "-") and not os.path.exists(options.access_log)
             make_context(options)
@@ -3625,7 +3599,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         options = parse_options(arguments, hello)
         status = start(options)
-        run_exit_functions(options.limits.graceful_timeout_s)
+        run_exit_functions(options.graceful_timeout_s)
         return status
     except ConfigError as error:
         print_error(error)
