@@ -218,7 +218,8 @@ def explain_bad_head(head: Union[bytes, bytearray]) -> HTTPError:
 KEEP_ALIVE, FIRST_BYTE, LINGER, READ_HEAD, READ_BODY, WRITE, IN_APP, TURN = range(1, 9)
 STATE_NAMES = ["", "idle", "waiting for a first byte", "closing", "reading a head", "reading a body"]
 STATE_NAMES += ["writing", "in the application"]
-STATE_LIMITS = "- keep_alive_s header_timeout_s linger_s header_timeout_s stall_timeout_s send_timeout_s".split()
+STATE_LIMITS = ["", "keep_alive_s", "header_timeout_s", "linger_s", "header_timeout_s", "stall_timeout_s"]
+STATE_LIMITS += ["send_timeout_s"]
 NO_EVENTS, READABLE, WRITABLE = 0, select.POLLIN, select.POLLOUT  # epoll has the same numbers
 
 NEVER = float("inf")
@@ -1367,16 +1368,7 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[None]:
         raise TypeError(f"the application returned {kind}, not an iterable of bytes (PEP 3333)")
     extent = blocks.extent() if isinstance(blocks, FileWrapper) and not response.headers_sent else None
     if extent:
-        file, at, size = extent
-        yield from connection.send(response.build_head(size))
-        left = min(size, response.left or 0)
-        end = at + left
-        if not connection.secure:  # the kernel has no key
-            sent = yield from connection.send_file(file, at, left)
-            at, response.left = at + sent, (response.left or 0) - sent
-        # What the kernel has refused to send is read here.
-        reads = range(at, end, Limits.block_bytes)
-        blocks = (os.pread(file, min(Limits.block_bytes, end - at), at) for at in reads)
+        blocks = yield from send_extent(response, *extent)
     blocks = yield from call(connection, run, iter, blocks)
     connection.turn_ends = time.monotonic() + limits.time_slice_s
     while True:
@@ -1397,6 +1389,20 @@ def send_blocks(response: Response, blocks: Any, run: Any) -> Steps[None]:
             break
         yield from connection.yield_turn()
     response.finish()
+
+
+def send_extent(response: Response, file: int, at: int, size: int) -> Steps[Iterable[bytes]]:
+    """Send a head, and have the kernel send a part of a regular file; return an iterable over what it has not
+    sent: all of it in TLS, for the kernel has no key."""
+    connection = response.connection
+    yield from connection.send(response.build_head(size))
+    left = response.left or 0  # none, or less than the size, where the application says so
+    end = at + min(size, left)
+    if not connection.secure:
+        sent = yield from connection.send_file(file, at, end - at)
+        at, response.left = at + sent, left - sent
+    reads = range(at, end, Limits.block_bytes)
+    return (os.pread(file, min(Limits.block_bytes, end - at), at) for at in reads)
 
 
 def send_spool(response: Response) -> Steps[None]:
@@ -1808,13 +1814,17 @@ class Acceptor:
                 return
             self.paused = False
             failure = self.accept(listener)
+            if failure == errno.EAGAIN:
+                return
             if failure in RESOURCE_ERRNOS:
                 if not count:  # only at first a connection waits for certain
                     what = os.strerror(failure)
                     self.on_full(f"accept: {what}: see ulimit -n, and the limits of the system")
-            elif failure not in (0, errno.EAGAIN):  # EINVAL: another process has shut it down
+                return
+            if failure:  # EINVAL: another process has shut it down
                 self.pause(Limits.retry_delay_s)
-            if failure or not self.start_held():
+                return
+            if not self.start_held():
                 return
 
     def accept(self, listener: Listener) -> int:
@@ -2021,8 +2031,8 @@ class Worker:
         self.board.loads[self.at // 4 + 1] = NOT_ACCEPTING if busy else self.load
 
     def is_overloaded(self, paused: bool = False) -> bool:
-        """Return whether another worker that could accept has fewer connections, or, after a pause for that,
-        has a free thread while this one has none."""
+        """Return whether another worker that could accept has fewer connections. After a pause for that, only
+        one without a free thread goes on leaving new ones to others."""
         load = self.board.loads[self.at // 4 + 1]
         if not self.others or (paused and load < NOT_ACCEPTING):
             return False
@@ -3480,15 +3490,16 @@ def find_application(spec: str) -> Any:
     import ast
     import importlib
 
-    module_name, colon, path = spec.partition(":")
-    path, parenthesis, arguments = (path if colon else "app").partition("(")
-    if not all(map(str.isidentifier, [*module_name.replace("-", "_").split("."), *path.split(".")])):
+    match = re.fullmatch(r"([^:(]*)(?::([^(]*)(\(.*)?)?", spec, re.DOTALL)
+    module_name, path, call = match.groups() if match else ("", "", "")
+    names = [*module_name.replace("-", "_").split("."), *(path or "app").split(".")]
+    if not all(map(str.isidentifier, names)) or path == "":
         raise ConfigError(f"not MODULE, MODULE:NAME or MODULE:FACTORY(): {spec}")
     try:
-        call: Any = ast.parse("f(" + (arguments if parenthesis else ")"), mode="eval").body
-        positional = [ast.literal_eval(value) for value in call.args]
-        named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
-        if not isinstance(call.func, ast.Name) or None in named:
+        parsed: Any = ast.parse("f" + (call or "()"), mode="eval").body
+        positional = [ast.literal_eval(value) for value in parsed.args]
+        named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in parsed.keywords}
+        if not isinstance(parsed.func, ast.Name) or None in named:  # f()(), or f(**{})
             raise ValueError
     except (SyntaxError, ValueError, AttributeError, TypeError):
         raise ConfigError(f"the arguments of a factory are literals: {spec}") from None
@@ -3499,13 +3510,12 @@ def find_application(spec: str) -> Any:
         if error.name and f"{module_name}.".startswith(f"{error.name}."):
             raise ConfigError(f"no module named {error.name}") from None
         raise
-    if not colon and hasattr(module, "application"):
-        path = "application"
+    path = path or ("application" if hasattr(module, "application") else "app")
     try:
         found: Any = functools.reduce(getattr, path.split("."), module)
     except AttributeError:
         raise ConfigError(f"{module_name} has no {path}") from None
-    if parenthesis and callable(found):
+    if call and callable(found):
         found = found(*positional, **named)
     if not callable(found):
         raise ConfigError(f"{spec} is not a WSGI application: {type(found).__name__} is not callable")

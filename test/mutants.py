@@ -248,7 +248,7 @@ MUTANTS = [
      "READABLE if isinstance(error, ssl.SSLWantReadError) else WRITABLE", "WRITABLE"),
     ("kernel-sends-in-the-clear", "a file is sent by the kernel, which has no key",
      "tls: sends a file whole",
-     "if not connection.secure:  # the kernel", "if True:  # the kernel"),
+     "if not connection.secure:\n        sent", "if True:\n        sent"),
 
     # ---- eviction ----
     ("all-are-evicted", "every child may go when one client waits",
