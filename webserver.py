@@ -400,19 +400,21 @@ class Connection:
             yield TURN, None
             self.turn_ends = time.monotonic() + self.limits.time_slice_s
 
-    def is_last_response(self) -> bool:
-        """Return whether the server closes the connection after this response."""
+    def is_last_response(self, now: float) -> bool:
+        """Return whether the server closes the connection after this response. `now` is time.time()."""
         context, flags = self.context, self.context.flags
-        orphaned = context.server_pid and os.getppid() != context.server_pid
-        if not (orphaned or context.closing or context.full or flags[CLOSING] or flags[FULL]):
+        if now >= context.next_orphan_check:  # its loop sees the end of the channel only after this request
+            context.next_orphan_check = now + Limits.time_slice_s
+            context.closing = context.closing or os.getppid() != context.server_pid
+        if not (context.closing or context.full or flags[CLOSING] or flags[FULL]):
             self.drain_deadline = NEVER
             return False
         # Requests that are in the socket already are answered, for two seconds: closing with unread bytes
         # would reset the connection, and lose them.
         self.buffer = self.buffer or self.attempt(self.sock.recv, Limits.block_bytes) or b""
-        now = time.monotonic()
-        self.drain_deadline = min(self.drain_deadline, now + self.limits.linger_s)
-        return not self.buffer or now > self.drain_deadline
+        tick = time.monotonic()
+        self.drain_deadline = min(self.drain_deadline, tick + self.limits.linger_s)
+        return not self.buffer or tick > self.drain_deadline
 
     def set_reset(self, on: bool) -> None:
         """Have close() reset the connection: a response that is cut short must not pass for a whole one."""
@@ -937,7 +939,8 @@ class ServerContext:
         self.reraise: Any = ClientDisconnected  # out of a call, these are not the application's failure
         self.closing = False  # this process closes each connection after its response
         self.full = False  # the same, while other clients wait
-        self.server_pid = 0  # of the Server, in its children
+        self.server_pid = 0  # of the Server
+        self.next_orphan_check = NEVER
         self.requests_left = NEVER  # until --max-requests
         self.on_max_requests: Any = None  # called then: has the worker replaced
         self.environ: Environ = {
@@ -1103,7 +1106,7 @@ class Response:
         if not head:
             raise AssertionError("the application did not call start_response (PEP 3333)")
         now = time.time()
-        close = head.close or not request.persistent or self.connection.is_last_response()
+        close = head.close or not request.persistent or self.connection.is_last_response(now)
         framed = frame_head(head, request.method == "HEAD", request.minor, known, close, int(now))
         lines, self.left, self.chunked, self.bodiless, self.close = framed
         if self.left is None and not self.chunked:  # the end of the connection is the end of the body
@@ -2669,7 +2672,7 @@ class Server(Parent):
     def __init__(self, context: ServerContext, listeners: List[Listener], options: Any, channel: Any) -> None:
         super().__init__(context.limits, listeners)
         self.context = context
-        context.server_pid = os.getpid()
+        context.server_pid, context.next_orphan_check = os.getpid(), 0.0
         self.board = context.board
         self.flags = context.flags
         self.options = options
@@ -2818,7 +2821,7 @@ class ForkServer(Server):
         """Serve some requests of this process's own before the first fork: Python keeps what it looks up and
         specializes in pages that each child would have to copy otherwise, a fifth of its page faults."""
         context, before = vars(self.context), vars(self.context).copy()
-        context.update(app=hello, access_log=None, tls=None, server_pid=0)
+        context.update(app=hello, access_log=None, tls=None, next_orphan_check=NEVER)
         for port in range(10):
             ours, theirs = socket.socketpair()
             with theirs:
