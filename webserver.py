@@ -931,7 +931,7 @@ class ServerContext:
         self.limits = limits
         self.trusted = trusted
         self.board = Scoreboard(slots)
-        self.flags = self.board.memory
+        self.flags = self.board.flags
         self.app: Any = None
         self.tls: Any = None  # an ssl.SSLContext
         self.access_log: Optional[AccessLog] = None
@@ -1579,55 +1579,62 @@ class Loop:
 
 # A Server and its children share one scoreboard. It has no locks: a byte has one writer, or one value.
 #
-#     byte 0  CLOSING            close each connection after its response    written by the Server
-#     byte 1  FULL               the same, while other clients wait          written by the ForkServer
-#     byte 2  FORWARDED_DROPPED  this was logged once                        written by anyone
-#     byte 3  LOG_FAILED         this was logged once                        written by anyone
-#     8 bytes at 8               when children no longer leave the           written by the ForkServer
-#                                processors to it, which has to accept
+#     flags  CLOSING            close each connection after its response    written by the Server
+#            FULL               the same, while other clients wait          written by the ForkServer
+#            FORWARDED_DROPPED  this was logged once                        written by anyone
+#            LOG_FAILED         this was logged once                        written by anyone
+#     accepting_until           when children no longer leave the           written by the ForkServer
+#                               processors to it, which has to accept
 #
-#     byte 256 n   the record of slot n, written by the child or thread that has it:
-#                  0  state       4  load, 4 bytes       8  since, 8 bytes: when the state began
-#                  16 client and request-line, 240 bytes, of which the first is the length
+#     states, since, loads, texts: of each slot, written by the child or thread that has it. When the state
+#     began; the number of connections, or NOT_ACCEPTING; client and request-line
 #
-# A child has one slot, a worker one for each thread; the first carries its load, the number of its
-# connections, or NOT_ACCEPTING. From these the Server knows what a dead child was serving and which call
-# hangs, and a worker whether another one has fewer connections.
+# A child has one slot, a worker one for each thread; the first carries its load. From these the Server knows
+# what a dead child was serving and which call hangs, and a worker whether another one has fewer connections.
 CLOSING, FULL, FORWARDED_DROPPED, LOG_FAILED = range(4)
 NOT_ACCEPTING = 0xFFFFFFFF
-ACCEPTING_UNTIL = 1  # index in `times`
 
 
 class Scoreboard:
-    """See the picture above. A slot is named by the offset of its record."""
+    """See the picture above."""
 
-    SLOT_BYTES = 256
-    RECORD = struct.Struct("=B3xId240p")
+    TEXT = struct.Struct("240p")
 
     def __init__(self, slots: int) -> None:
-        self.memory = mmap.mmap(-1, (slots + 1) * self.SLOT_BYTES)
-        self.loads = memoryview(self.memory).cast("I")
-        self.times = memoryview(self.memory).cast("d")
+        memory = memoryview(mmap.mmap(-1, 16 + (8 + 4 + 1 + self.TEXT.size) * slots))
+        self.flags = memory[:8]
+        self.accepting_until = memory[8:16].cast("d")
+        self.since = memory[16 : 16 + 8 * slots].cast("d")
+        self.loads = memory[16 + 8 * slots : 16 + 12 * slots].cast("I")
+        self.states = memory[16 + 12 * slots : 16 + 13 * slots]
+        self.texts = memory[16 + 13 * slots :]
 
     def set_once(self, flag: int) -> bool:
         """Set a flag; return whether it was not set before."""
-        before, self.memory[flag] = self.memory[flag], 1
+        before, self.flags[flag] = self.flags[flag], 1
         return not before
 
-    def read(self, at: int) -> Tuple[int, int, float, str]:
-        """Return state, load, since, and the client with its request-line."""
-        state, load, since, text = self.RECORD.unpack_from(self.memory, at)
-        return state, load, since, text.decode("latin-1")
+    def set_text(self, slot: int, text: bytes) -> None:
+        """Show this client and request-line, as far as there is room."""
+        self.TEXT.pack_into(self.texts, self.TEXT.size * slot, text)
+
+    def clear(self, slot: int, text: bytes = b"") -> None:
+        """Forget what a slot shows, but for `text`."""
+        self.states[slot], self.loads[slot], self.since[slot] = 0, NOT_ACCEPTING, 0.0
+        self.set_text(slot, text)
+
+    def read(self, slot: int) -> Tuple[int, float, str]:
+        """Return state, since, and the client with its request-line."""
+        text: bytes = self.TEXT.unpack_from(self.texts, self.TEXT.size * slot)[0]
+        return self.states[slot], self.since[slot], text.decode("latin-1")
 
 
 class Slot:
     """A place on the scoreboard, for one call into the application at a time."""
 
-    def __init__(self, board: Scoreboard, at: int, idle_state: int = KEEP_ALIVE) -> None:
-        self.memory: Any = board.memory
-        self.times = board.times
-        self.at = at
-        self.since = at // 8 + 1  # index in `times`
+    def __init__(self, board: Scoreboard, number: int, idle_state: int = KEEP_ALIVE) -> None:
+        self.board = board
+        self.number = number
         self.text = b""  # the one that is shown
         self.idle_state = idle_state  # after a call
         self.calls: Any = None  # a queue, of what its thread in a ThreadPool is to call
@@ -1642,13 +1649,13 @@ class Slot:
             connection.client_text = request, text
         if text is not self.text:
             self.text = text
-            struct.pack_into("240p", self.memory, self.at + 16, text)
-        self.times[self.since] = time.monotonic()
-        self.memory[self.at] = IN_APP
+            self.board.set_text(self.number, text)
+        self.board.since[self.number] = time.monotonic()
+        self.board.states[self.number] = IN_APP
         try:
             return act(*arguments)
         finally:
-            self.memory[self.at] = self.idle_state
+            self.board.states[self.number] = self.idle_state
 
 
 # ---- listeners: addresses and sockets ---------------------------------------------------------
@@ -1966,16 +1973,16 @@ class Worker:
     SLACK = 4  # another worker with fewer connections by so many is left the new ones
 
     def __init__(
-        self, context: ServerContext, listeners: List[Listener], at: int, threads: int = 1, tokens: int = -1
+        self, context: ServerContext, listeners: List[Listener], slot: int, threads: int = 1, tokens: int = -1
     ) -> None:
-        """`at` is its first slot, `tokens` a pipe of the ForkServer whose child it is."""
+        """`slot` is its first one, `tokens` a pipe of the ForkServer whose child it is."""
         self.context = context
         self.limits = context.limits
         self.board = context.board
-        self.at = at
+        self.first_slot = slot
         self.tokens = tokens
         self.loop = Loop(self.on_wake if listeners else None)
-        self.slot = Slot(self.board, at, KEEP_ALIVE if listeners else WRITE)
+        self.slot = Slot(self.board, slot, KEEP_ALIVE if listeners else WRITE)
         self.load = 0  # connections
         soft = os.sysconf("SC_OPEN_MAX")  # some descriptors are left to the application
         self.most = max(soft - 48, soft // 2) if 0 < soft < Limits.connections else Limits.connections
@@ -2031,19 +2038,19 @@ class Worker:
         """Show the other workers how many connections this one has; without a free thread it is not to have
         any more."""
         busy = self.context.closing or (self.pool and not self.pool.idle)
-        self.board.loads[self.at // 4 + 1] = NOT_ACCEPTING if busy else self.load
+        self.board.loads[self.first_slot] = NOT_ACCEPTING if busy else self.load
 
     def is_overloaded(self, paused: bool = False) -> bool:
         """Return whether another worker that could accept has fewer connections. After a pause for that, only
         one without a free thread goes on leaving new ones to others."""
-        load = self.board.loads[self.at // 4 + 1]
+        load = self.board.loads[self.first_slot]
         if not self.others or (paused and load < NOT_ACCEPTING):
             return False
         stuck = time.monotonic() - Limits.stuck_call_s
-        for at in self.others:
-            if self.board.loads[at // 4 + 1] + self.SLACK < load:
-                state, _, since, _ = self.board.read(at)
-                if self.pool or state != IN_APP or since > stuck:
+        for slot in self.others:
+            if self.board.loads[slot] + self.SLACK < load:
+                busy = self.board.states[slot] == IN_APP and self.board.since[slot] <= stuck
+                if self.pool or not busy:
                     return True
         return False
 
@@ -2078,11 +2085,11 @@ class Worker:
         the tokens: until then one that comes is for another child."""
         now = time.monotonic()
         while task.state == KEEP_ALIVE and time.monotonic() < min(
-            now + Limits.eviction_grace_s, self.board.times[ACCEPTING_UNTIL]
+            now + Limits.eviction_grace_s, self.board.accepting_until[0]
         ):
             time.sleep(0.01)  # what waits to be accepted has waited for longer than its next request
-        self.board.times[self.at // 8 + 1] = now
-        self.board.memory[self.at] = task.state
+        self.board.since[self.first_slot] = now
+        self.board.states[self.first_slot] = task.state
         self.loop.forget(self.tokens)
         grace_s = grace_left(self.limits, task.state, task.due - now)
         self.loop.call_later("tokens", grace_s, lambda: self.loop.watch(self.tokens, self.on_token))
@@ -2156,7 +2163,7 @@ class ThreadPool:
         self.make_queue, self.make_thread = queue.SimpleQueue, threading.Thread
         self.worker = worker
         # A slot has a thread from its first use.
-        self.idle = [Slot(worker.board, worker.at + n * Scoreboard.SLOT_BYTES) for n in range(count)]
+        self.idle = [Slot(worker.board, worker.first_slot + n) for n in range(count)]
         self.waiting: Any = collections.deque()  # tasks without a thread, and their calls
         self.done: Any = collections.deque()  # resumes the tasks that have called
 
@@ -2199,7 +2206,7 @@ class ThreadPool:
     def release(self, task: Task) -> None:
         """Free the thread of a request when its calls are over."""
         slot, task.slot = task.slot, None
-        if slot and slot.memory is self.worker.board.memory:  # else another thread has taken its place
+        if slot and slot.board is self.worker.board:  # else another thread has taken its place
             self.idle.append(slot)
             self.start_waiting()
 
@@ -2222,7 +2229,7 @@ class ThreadPool:
         worker, timeout_s = self.worker, self.worker.limits.timeout_s
         for task in [task for task in worker.tasks() if task.slot]:
             slot: Any = task.slot
-            state, _, since, text = worker.board.read(slot.at)
+            state, since, text = worker.board.read(slot.number)
             took_s = time.monotonic() - since
             if state == IN_APP and took_s >= timeout_s:
                 log("error", f"worker {os.getpid()} is in the application for {took_s:.1f} s: {text}")
@@ -2231,10 +2238,9 @@ class ThreadPool:
                 worker.close_connection(task)
                 worker.context.on_max_requests()
                 # Another thread takes its place; what this one writes at its end must not count.
-                self.idle.append(Slot(worker.board, slot.at))
-                slot.memory = bytearray(slot.at + Scoreboard.SLOT_BYTES)
-                slot.times = memoryview(slot.memory).cast("d")
-                worker.board.memory[slot.at] = KEEP_ALIVE
+                self.idle.append(Slot(worker.board, slot.number))
+                slot.board = Scoreboard(slot.number + 1)
+                worker.board.states[slot.number] = KEEP_ALIVE
                 self.start_waiting()
         worker.loop.call_later("timeouts", min(1.0, timeout_s / 4), self.check_timeouts)
 
@@ -2254,7 +2260,7 @@ class WSGIServer(Worker):
         context.app = app
         context.reraise = ClientDisconnected, KeyboardInterrupt
         listeners = listen(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", Limits.backlog)
-        super().__init__(context, listeners, Scoreboard.SLOT_BYTES)
+        super().__init__(context, listeners, 0)
         self.socket = listeners[0].sock
         self.server_address = self.socket.getsockname()
         self.server_name = listeners[0].environ["SERVER_NAME"]
@@ -2483,9 +2489,9 @@ def describe_exit(status: int, killed: bool = False) -> str:
 class ChildRecord:
     """What a parent knows of a child."""
 
-    def __init__(self, pid: int, at: int, channel: Any) -> None:
+    def __init__(self, pid: int, slot: int, channel: Any) -> None:
         self.pid = pid
-        self.at = at  # its first slot on the scoreboard
+        self.slot = slot  # its first one on the scoreboard
         self.channel: Optional[socket.socket] = channel  # None to a child of a ForkServer
         self.started_at = time.monotonic()
         self.ready = False
@@ -2573,7 +2579,7 @@ class Parent:
         run_with_signals(self.loop, begin, lambda signum, _: self.signals.append(signum), *signums)
         return self.status
 
-    def fork_with_channel(self, main: Callable[[socket.socket], int], at: int = 0) -> None:
+    def fork_with_channel(self, main: Callable[[socket.socket], int], slot: int = 0) -> None:
         """Fork a child that runs `main` with its end of a channel. Raises OSError."""
         ours, theirs = open_channel()
         try:
@@ -2585,7 +2591,7 @@ class Parent:
         if not pid:
             end_process(functools.partial(main, theirs))
         close_channel(theirs)
-        self.children[pid] = record = ChildRecord(pid, at, ours)
+        self.children[pid] = record = ChildRecord(pid, slot, ours)
         self.loop.watch(ours.fileno(), functools.partial(self.on_word, record, ours))
 
     def spawn_missing(self) -> None:
@@ -2677,8 +2683,8 @@ class Server(Parent):
         self.flags = context.flags
         self.options = options
         self.channel: socket.socket = channel  # to the Supervisor
-        self.slot_bytes = options.threads * Scoreboard.SLOT_BYTES  # of one child
-        self.slots = list(range(len(self.board.memory) - self.slot_bytes, 0, -self.slot_bytes))  # unused ones
+        first = range(0, len(self.board.loads), options.threads)  # of each child
+        self.slots = list(reversed(first))  # unused ones
         self.source: Any = None  # files for --reload
 
     def run(self) -> int:
@@ -2734,22 +2740,21 @@ class Server(Parent):
 
     # What the scoreboard is for: logs, USR1, --timeout. And --reload.
 
-    def read_slots(self, record: ChildRecord) -> List[Tuple[int, int, float, str]]:
-        """Return state, load, since and text of a child's slots."""
-        slots = range(record.at, record.at + self.slot_bytes, Scoreboard.SLOT_BYTES)
-        return [self.board.read(at) for at in slots]
+    def read_slots(self, record: ChildRecord) -> List[Tuple[int, float, str]]:
+        """Return state, since and text of a child's slots."""
+        return [self.board.read(record.slot + index) for index in range(self.options.threads)]
 
     def free_slots(self, record: ChildRecord, status: int) -> None:
         """Take back the slots of a child that has ended. Where it was killed or failed, log that, and what it
         was serving."""
-        self.slots.append(record.at)
+        self.slots.append(record.slot)
         slots = self.read_slots(record)
-        self.board.memory[record.at : record.at + self.slot_bytes] = bytes(self.slot_bytes)
-        self.board.loads[record.at // 4 + 1] = NOT_ACCEPTING
-        quiet = record.killed and not any(" " in slot[3] for slot in slots)  # it was serving nothing
+        for index in range(self.options.threads):
+            self.board.clear(record.slot + index)
+        quiet = record.killed and not any(" " in slot[2] for slot in slots)  # it was serving nothing
         if (os.WIFSIGNALED(status) or slots[0][0]) and not quiet:
-            serving = [text for state, _, _, text in slots if " " in text and state >= WRITE]
-            last = max(slots, key=lambda slot: slot[2])[3]
+            serving = [text for state, _, text in slots if " " in text and state >= WRITE]
+            last = max(slots, key=lambda slot: slot[1])[2]
             when = f"after {last}" if " " in last else "before its first request"
             what = "while serving " + ", ".join(serving) if serving else when
             log("error", f"{self.kind} {record.pid} {describe_exit(status, record.killed)} {what}")
@@ -2760,9 +2765,10 @@ class Server(Parent):
         record = records.pop() if records else None
         if record and record.pid in self.children:
             slots, now = self.read_slots(record), time.monotonic()
-            load = f" has {slots[0][1]} connections" if slots[0][1] < NOT_ACCEPTING else ""
-            log("notice", f"{self.kind} {record.pid}{load}")
-            for state, _, since, text in slots:
+            load = self.board.loads[record.slot]
+            what = f" has {load} connections" if load < NOT_ACCEPTING else ""
+            log("notice", f"{self.kind} {record.pid}{what}")
+            for state, since, text in slots:
                 if state == IN_APP or (state and self.kind == "child"):
                     what = f"{STATE_NAMES[state]} for {now - since:.1f} s: {text}"
                     log("notice", f"{self.kind} {record.pid} is {what}")
@@ -2774,7 +2780,7 @@ class Server(Parent):
         """Log calls that exceed --timeout with their stacks, and kill their processes at the next look."""
         now, again_s = time.monotonic(), min(1.0, self.limits.timeout_s / 4)
         for record in self.children.values():
-            state, _, since, text = self.board.read(record.at)
+            state, since, text = self.board.read(record.slot)
             if state == IN_APP and now - since >= self.limits.timeout_s:
                 again_s = 0.2
                 if record.overdue == since:
@@ -2846,29 +2852,29 @@ class ForkServer(Server):
         """Fork a child for the connection. Raises OSError where the system refuses."""
         format_time(time.time() // 1, DATE)  # made here once a second, and not in each child
         client = peer[0].encode() if type(peer) is tuple else b"unix"
-        at = self.slots[-1]
-        self.board.RECORD.pack_into(self.board.memory, at, 0, NOT_ACCEPTING, 0.0, client)
+        slot = self.slots[-1]
+        self.board.clear(slot, client)
         pid = fork(sock.fileno(), self.lifeline.fileno(), self.tokens)
         if not pid:
-            end_process(functools.partial(self.serve_connection, listener, sock, peer, at))
+            end_process(functools.partial(self.serve_connection, listener, sock, peer, slot))
         self.slots.pop()
-        self.children[pid] = ChildRecord(pid, at, None)
+        self.children[pid] = ChildRecord(pid, slot, None)
         _own_descriptors.discard(sock.fileno())
         sock.close()  # or the client would not see the end of its connection
         # Each child has as much of the processors as this process, which has to fork the others.
         soon = time.monotonic() + Limits.retry_delay_s
-        self.board.times[ACCEPTING_UNTIL] = soon if backlog_length(listener.sock) else 0.0
+        self.board.accepting_until[0] = soon if backlog_length(listener.sock) else 0.0
 
-    def serve_connection(self, listener: Listener, sock: socket.socket, peer: Any, at: int) -> int:
+    def serve_connection(self, listener: Listener, sock: socket.socket, peer: Any, slot: int) -> int:
         """Serve a connection, in a child; return the exit status."""
-        worker = Worker(self.context, [], at, tokens=self.tokens)
+        worker = Worker(self.context, [], slot, tokens=self.tokens)
         worker.loop.watch(self.lifeline.fileno(), functools.partial(worker.on_word, self.lifeline))
         worker.start_connection(listener, sock, peer)
         worker.loop.run()
         if atexit._ncallbacks():  # to look for open files would copy the Server's memory
             signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
             atexit._run_exitfuncs()
-        self.board.memory[at] = 0  # nothing is to be logged of it
+        self.board.states[slot] = 0  # nothing is to be logged of it
         return 0
 
     def set_full(self, full: bool) -> bool:
@@ -2919,8 +2925,8 @@ class PreforkServer(Server):
         """Begin to serve."""
         self.ready = False  # all workers are, or were
         self.all_slots = self.slots.copy()
-        for at in self.all_slots:
-            self.board.loads[at // 4 + 1] = NOT_ACCEPTING
+        for slot in self.all_slots:
+            self.board.clear(slot)
         self.spawn_missing()
 
     def spawn(self) -> None:
@@ -2929,17 +2935,17 @@ class PreforkServer(Server):
             self.fork_with_channel(functools.partial(self.run_worker, self.slots[-1]), self.slots[-1])
             self.slots.pop()
 
-    def run_worker(self, at: int, channel: socket.socket) -> int:
+    def run_worker(self, slot: int, channel: socket.socket) -> int:
         """Be a worker: serve until told to retire or to drain; return the exit status."""
         context, options = self.context, self.options
-        self.board.memory[at] = KEEP_ALIVE  # from here on its end is logged
+        self.board.states[slot] = KEEP_ALIVE  # from here on its end is logged
         if context.app is None:
             context.app = options.load()
             handle_signals(ignore_signal, *STOP_SIGNALS, *IGNORED_SIGNALS)
             gc.collect()
             gc.freeze()
-        worker = Worker(context, self.listeners, at, options.threads)
-        worker.others = [slot for slot in self.all_slots if slot != at]
+        worker = Worker(context, self.listeners, slot, options.threads)
+        worker.others = [other for other in self.all_slots if other != slot]
 
         def leave() -> None:
             worker.leaving = True
@@ -2958,7 +2964,7 @@ class PreforkServer(Server):
         worker.acceptor.resume()
         worker.loop.run()
         run_exit_functions(self.limits.graceful_timeout_s)
-        self.board.memory[at] = 0  # nothing is to be logged of it
+        self.board.states[slot] = 0  # nothing is to be logged of it
         return 0
 
     def on_ready(self, record: ChildRecord) -> None:
@@ -3221,7 +3227,7 @@ class LoneWorker(Worker):
     def __init__(self, options: Any, listeners: List[Listener]) -> None:
         context = make_context(options)
         context.app = options.load()
-        super().__init__(context, listeners, Scoreboard.SLOT_BYTES)
+        super().__init__(context, listeners, 0)
         self.options = options
         self.stops = 0
 
@@ -3246,7 +3252,7 @@ class LoneWorker(Worker):
         elif signum == signal.SIGHUP:
             log("notice", "HUP restarts nothing with --no-fork")
         elif signum == signal.SIGUSR1:
-            state, _, since, text = self.board.read(self.at)
+            state, since, text = self.board.read(0)
             busy = f"in the application for {time.monotonic() - since:.1f} s: {text}"
             log("notice", f"has {self.load} connections, and is {busy if state == IN_APP else 'waiting'}")
 
