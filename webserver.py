@@ -730,7 +730,7 @@ class RequestCache:
         self.expires_at = 0.0
         self.environ: Environ = {}  # what is the same for all requests
 
-    def add(self, head: bytes, connection: Connection) -> Request:
+    def parse(self, head: bytes, connection: Connection) -> Request:
         """Return the request that a head is; keep it if the head has come before. Raises HTTPError."""
         if not self.environ:  # with the keys that each exchange sets: a dict that has them need not grow
             later = dict.fromkeys(("REMOTE_ADDR", "REMOTE_PORT", "wsgi.input"))
@@ -760,7 +760,7 @@ def read_request(connection: Connection, data: Optional[bytes]) -> Steps[Optiona
         if not head:
             return None
     connection.head, connection.request = head, None
-    return connection.request_cache.requests.get(head) or connection.request_cache.add(head, connection)
+    return connection.request_cache.requests.get(head) or connection.request_cache.parse(head, connection)
 
 
 def gather_head(connection: Connection, data: Optional[bytes]) -> Steps[bytes]:
@@ -778,8 +778,10 @@ def gather_head(connection: Connection, data: Optional[bytes]) -> Steps[bytes]:
             line = yield from take_line(limits.request_line_bytes, too_long)
             if line != b"\r\n":
                 break
+        else:  # it is blank
+            raise explain_bad_head(line)
         too_long = limit_error(431, "a field line", limits.field_line_bytes)
-        while line != b"\r\n" or not head:
+        while line != b"\r\n":
             head += line
             if not pattern.fullmatch(line[:-2].decode("latin-1")):
                 raise explain_bad_head(head)
@@ -2078,21 +2080,26 @@ class Worker:
             min(evictable, key=lambda task: (task.state, task.due)).resume(False)
         return bool(evictable)
 
-    # The end.
+    # A child of a ForkServer.
 
     def await_token(self, task: Task) -> None:
-        """In a child of a ForkServer: show what the connection waits for. From when it may be evicted, watch
-        the tokens: until then one that comes is for another child."""
+        """Show what the connection waits for. From when it may be evicted, watch the tokens: until then one
+        that comes is for another child."""
+        if task.state == KEEP_ALIVE:
+            self.leave_processors()
         now = time.monotonic()
-        while task.state == KEEP_ALIVE and time.monotonic() < min(
-            now + Limits.eviction_grace_s, self.board.accepting_until[0]
-        ):
-            time.sleep(0.01)  # what waits to be accepted has waited for longer than its next request
         self.board.since[self.first_slot] = now
         self.board.states[self.first_slot] = task.state
         self.loop.forget(self.tokens)
         grace_s = grace_left(self.limits, task.state, task.due - now)
         self.loop.call_later("tokens", grace_s, lambda: self.loop.watch(self.tokens, self.on_token))
+
+    def leave_processors(self) -> None:
+        """Sleep while the Server has connections to accept: these have waited for longer than the next
+        request of this one."""
+        ends = time.monotonic() + Limits.eviction_grace_s
+        while time.monotonic() < min(ends, self.board.accepting_until[0]):
+            time.sleep(0.01)
 
     def on_token(self) -> None:
         """Evict the connection, if no other child was first to take the token."""
@@ -2107,6 +2114,8 @@ class Worker:
         self.context.closing = True
         while self.evict(self.tasks()):  # again where its client has sent something, and is still behind
             pass
+
+    # The end.
 
     def on_word(self, channel: socket.socket) -> None:
         """Do what the Server asks for. Where it is dead, leave the listeners to the next one and drain: no
