@@ -569,8 +569,9 @@ class Request:
             self.add_fields(lines)
         except ValueError:
             raise explain_bad_head(head) from None
+        own_scheme = environ["wsgi.url_scheme"]
         self.apply_forwarded(connection)
-        self.parse_target(target)
+        self.parse_target(target, {own_scheme, environ["wsgi.url_scheme"]})
         self.parse_framing(limits)
 
     def add_fields(self, lines: List[bytes]) -> None:
@@ -586,11 +587,11 @@ class Request:
             environ[key] = value
         environ.pop("", None)
 
-    def parse_target(self, target: str) -> None:
+    def parse_target(self, target: str, schemes: Set[str]) -> None:
         """Read the four forms of a request-target, and the Host beside them (RFC 9112 3.2)."""
         environ, method = self.environ, self.method
         absolute = None if target[0] == "/" else ABSOLUTE.fullmatch(target)
-        if absolute and absolute[1].lower() != environ["wsgi.url_scheme"]:
+        if absolute and absolute[1].lower() not in schemes:
             absolute = None
         host = environ.get("HTTP_HOST")
         if host:
@@ -1936,7 +1937,7 @@ class Task(Handle):
         self.closed = False  # the connection is; the application may still have to be called
         self.state = FIRST_BYTE
         self.due = NEVER  # when its time in this state is over; the deadline is sooner when draining
-        self.steps = serve_connection(connection)
+        self.steps: Any = serve_connection(connection)
 
     def resume(self, value: Any, error: Optional[BaseException] = None) -> None:
         """Go on until the conversation waits again, or has ended."""
@@ -2127,14 +2128,15 @@ class Worker:
             self.drain()
         elif word == b"":
             self.loop.forget(channel.fileno())
-            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s + 1)
+            if not signal.getitimer(signal.ITIMER_REAL)[0]:  # the application's own alarm may be sooner
+                signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s + 1)
             self.retire()
             self.drain()
 
     def retire(self) -> None:
         """Leave new connections to others, close each one after its next response, and end with the last; at
-        the latest after the graceful timeout, where a successor is there already."""
-        if self.leaving:
+        the latest after the graceful timeout, where its Server goes on and a successor needs the place."""
+        if self.leaving and not self.context.flags[CLOSING]:
             self.loop.call_later("abort", self.limits.graceful_timeout_s, functools.partial(os._exit, 0))
         self.context.closing = True
         self.publish_load()
@@ -2315,12 +2317,15 @@ class WSGIServer(Worker):
             self.context.closing = False
 
     def server_close(self) -> None:
-        """Close the listeners and all connections; serve no more."""
+        """Close the listeners and all connections; serve no more. Waits as shutdown() does."""
         if self.acceptor.listeners:
             self.shutdown()
             self.loop.running = False
             for task in self.tasks():
-                task.resume(None, ClientDisconnected())
+                if task.steps.gi_running:  # it is the application that calls
+                    self.close_connection(task)
+                else:
+                    task.resume(None, ClientDisconnected())
             for listener in self.acceptor.listeners:
                 listener.remove_file()
             self.acceptor.abort()
@@ -2485,6 +2490,15 @@ def reap(children: Dict[int, ChildRecord], wanted: int = -1) -> Iterator[Tuple[C
             return
 
 
+def has_children() -> bool:
+    """Return whether this process has children, of whatever kind. One that has ended is reaped."""
+    try:
+        os.waitpid(-1, os.WNOHANG)
+        return True
+    except ChildProcessError:
+        return False
+
+
 def describe_exit(status: int, killed: bool = False) -> str:
     """Return how a process ended, by the status of waitpid; `killed`: this server has sent it KILL."""
     if not os.WIFSIGNALED(status):
@@ -2632,16 +2646,16 @@ class Parent:
         return reap(self.children)
 
     def on_wake(self) -> None:
-        """Reap the children that have ended, and act on the signals that have arrived: what the handler noted
-        counts, not what is in the pipe."""
+        """Act on the signals that have arrived, as the handler has noted them, and reap the children that
+        have ended."""
+        signals, self.signals = self.signals, []
+        self.on_signals(signals)  # first: what ends by a signal to all has not failed
         for record, status in self.reap():
             if record.channel:
                 self.see_ready(record)
                 self.loop.forget(record.channel.fileno())
                 close_channel(record.channel)
             self.on_exit(record, status)
-        signals, self.signals = self.signals, []
-        self.on_signals(signals)
         self.spawn_missing()
         self.end_if_done()
 
@@ -3132,8 +3146,8 @@ class Supervisor(Parent):
         elif not server.retiring and not server.killed:
             log("error", f"Server {server.pid} {describe_exit(status)}")
         for other in self.children.values():
-            other.leaving = other.retiring
-        if all(other.leaving for other in self.children.values()):
+            other.leaving = other.retiring or (server.ready and other.leaving)
+        if all(other.retiring for other in self.children.values()):
             self.back_off(server)
         self.reload()
 
@@ -3190,12 +3204,7 @@ class Supervisor(Parent):
     def end_if_done(self) -> None:
         """Leave the loop when no Server is left, and as PID 1 no orphan."""
         if self.ending and not self.children:
-            self.loop.running = os.getpid() == 1
-            if self.loop.running:
-                try:
-                    os.waitpid(-1, os.WNOHANG)
-                except ChildProcessError:  # no orphan is left
-                    self.loop.running = False
+            self.loop.running = self.loop.running and os.getpid() == 1 and has_children()
 
 
 def run_server(options: Any, listeners: List[Listener], channel: socket.socket) -> int:

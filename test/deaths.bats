@@ -290,6 +290,18 @@ as_first() {
 }
 
 # bats test_tags=fork
+@test "ends as PID 1 where the first import fails, although an orphan still runs" {
+    app_is 'import subprocess
+helper = subprocess.Popen(["sleep", "20"])
+raise ValueError'
+    as_first_process
+    SECONDS=0
+    run "${launch[@]}" bash -c "cd '$folder' && exec \"\$@\"" in_folder "$PYTHON" "$PROGRAM" --bind 127.0.0.1:0 app:app
+    [ "$status" -eq 1 ]
+    [ "$SECONDS" -lt 10 ]
+}
+
+# bats test_tags=fork
 @test "replaces a Server as PID 1, has its orphans finish, and reaps them" {
     app_is 'app = says("one")'
     as_first app:app

@@ -438,6 +438,49 @@ END
     done
 }
 
+# The Supervisor sees the stop and the Server's end at once.
+# bats test_tags=fork
+@test "ends with 0 where TERM reaches the whole group while the application is imported" {
+    free_port
+    exec 5<>"$LATCH"
+    app_is 'wait()'
+    set -m
+    begin_server app:app
+    set +m
+    eventually test -s "$LATCH.arrived"
+    kill -STOP "$server_pid"
+    kill -TERM -- "-$server_pid"
+    eventually gone "$(cat "$LATCH.arrived")"
+    kill -CONT "$server_pid"
+    ends_well
+}
+
+# bats test_tags=fork
+@test "leaves an application its own alarm when it drains" {
+    app_is 'import signal, time
+class Late(Exception):
+    pass
+def late(*_):
+    raise Late
+def app(environ, start_response):
+    start_response("200 OK", [])
+    signal.signal(signal.SIGALRM, late)
+    signal.alarm(1)
+    try:
+        while True:
+            yield b"more\n"
+            time.sleep(0.05)
+    except Late:
+        yield b"late\n"'
+    start_server app:app
+    curl -sN -m 20 "$url" >"$answer" 3>&- 4>&- & client=$!
+    eventually test -s "$answer"
+    kill -TERM "$server_pid"
+    ends_well
+    wait_for "$client"
+    [ "$(tail -n 1 "$answer")" = late ]
+}
+
 # ---- --drain-delay ----
 
 # closes  succeeds when a response says that its connection closes.

@@ -157,6 +157,8 @@ has_ipv6() {
     start_server environ:app
     printf '%s\r\n' 'GET https://b/c HTTP/1.1' 'Host: a' 'Connection: close' 'X-Forwarded-Proto: https' '' | raw | tr -d '\r' >"$answer"
     sees HTTP_HOST=b PATH_INFO=/c
+    printf '%s\r\n' 'GET http://b/c HTTP/1.1' 'Host: a' 'Connection: close' 'X-Forwarded-Proto: https' '' | raw | tr -d '\r' >"$answer"
+    sees HTTP_HOST=b PATH_INFO=/c wsgi.url_scheme=https
 }
 
 @test "takes the scheme from where the client stands in the list" {

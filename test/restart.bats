@@ -185,6 +185,39 @@ breaks() {
     eventually answers two
 }
 
+# The end of the first generation is what may make room for the third.
+@test "starts anew when it can fork again, although the generation before has ended meanwhile" {
+    altered fork-server:EAGAIN:30:2
+    launch=(bash -c "cd '$folder' && exec \"\$@\"" in_folder "${launch[@]}")
+    app_is 'app = says("one")'
+    start_server app:app
+    holds
+    app_is 'app = says("two")'
+    renew
+    app_is 'app = says("three")'
+    kill -HUP "$server_pid"
+    eventually grep -q '^injected fork-server' "$stderr"
+    lets_go one
+    eventually answers three
+}
+
+# bats test_tags=fork
+@test "cuts no response of a worker that could not be replaced before HUP" {
+    app_is 'import time
+def app(environ, start_response):
+    start_response("200 OK", [])
+    for _ in range(40):
+        yield b"more\n"
+        time.sleep(0.1)'
+    start_server --workers 1 --max-requests 1 --graceful-timeout 1 app:app
+    app_is "app = says('two') if os.getppid() != $(the_server) else 1 / 0"
+    curl -sN -m 20 "$url" >"$answer" 3>&- 4>&- & client=$!
+    eventually grep -q ZeroDivisionError "$stderr"
+    renew
+    wait_for "$client"
+    [ "$(grep -c more "$answer")" -eq 40 ]
+}
+
 # ---- several at once ----
 
 # bats test_tags=all
