@@ -2733,7 +2733,8 @@ class Server(Parent):
             self.end(word)
         elif word == b"d":
             self.flags[CLOSING] = 1
-            self.loop.call_later("drain", self.limits.drain_delay_s, functools.partial(self.end, word))
+            delay_s = 0.0 if self.ending else self.limits.drain_delay_s  # no balancer sees one that retires
+            self.loop.call_later("drain", delay_s, functools.partial(self.end, word))
         elif word == b"a":
             self.abort()
         elif word == b"":
@@ -3199,7 +3200,7 @@ class Supervisor(Parent):
         """Kill what is left. As PID 1, end with whatever else is left."""
         for server in self.children.values():
             self.kill(server)
-        self.loop.running = bool(self.children)
+        self.loop.running = bool(self.children) and os.getpid() != 1
 
     def end_if_done(self) -> None:
         """Leave the loop when no Server is left, and as PID 1 no orphan."""

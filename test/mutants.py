@@ -292,7 +292,7 @@ MUTANTS = [
      "    handle_signals(ignore_signal, *IGNORED_SIGNALS)\n    faulthandler"),
     ("no-drain-delay", "--drain-delay has no effect",
      "drain: goes on after TERM with --drain-delay",
-     'self.limits.drain_delay_s, functools.partial(self.end, word)', "0.0, functools.partial(self.end, word)"),
+     "delay_s = 0.0 if self.ending else self.limits.drain_delay_s", "delay_s = 0.0"),
     ("pipelined-lost", "pipelined requests are reset on TERM",
      "drain: answers all that was pipelined",
      "return not self.buffer or tick > self.drain_deadline", "return True"),
