@@ -945,7 +945,7 @@ class ServerContext:
         self.server_pid = 0  # of the Server
         self.next_orphan_check = NEVER
         self.requests_left = NEVER  # until --max-requests
-        self.on_max_requests: Any = None  # called then: has the worker replaced
+        self.ask_for_successor: Any = None  # called then, and for --timeout: has the worker replaced
         self.environ: Environ = {
             "SCRIPT_NAME": os.fsencode(root).decode("latin-1"),
             "SERVER_SOFTWARE": "webserver.py/" + __version__,
@@ -1322,7 +1322,7 @@ def exchange(response: Response, environ: Environ) -> Steps[None]:
     blocks: Any = None
     context.requests_left -= 1
     if not context.requests_left:
-        context.on_max_requests()
+        context.ask_for_successor()
     try:
         if connection.call:  # as call() does, without a generator on the way of every request
             blocks = connection.call(connection, run, context.app, environ, response.start)
@@ -1611,6 +1611,8 @@ class Scoreboard:
         self.loads = memory[16 + 8 * slots : 16 + 12 * slots].cast("I")
         self.states = memory[16 + 12 * slots : 16 + 13 * slots]
         self.texts = memory[16 + 13 * slots :]
+        for slot in range(slots):
+            self.loads[slot] = NOT_ACCEPTING
 
     def set_once(self, flag: int) -> bool:
         """Set a flag; return whether it was not set before."""
@@ -1992,7 +1994,6 @@ class Worker:
         self.others: List[int] = []  # the slots of other workers
         self.acceptor = Acceptor(self.loop, listeners, self)
         self.pool: Any = ThreadPool(self, threads) if threads > 1 else None
-        self.leaving = False  # it has asked for a successor
 
     def on_wake(self) -> None:
         """Resume the conversations that have called and have an answer."""
@@ -2118,26 +2119,18 @@ class Worker:
 
     # The end.
 
-    def on_word(self, channel: socket.socket) -> None:
+    def on_word(self, word: bytes) -> None:
         """Do what the Server asks for. Where it is dead, leave the listeners to the next one and drain: no
-        process is left then that would end what is under way."""
-        word = receive_word(channel)
-        if word == b"r":
+        process may be left that would end what is under way."""
+        if word in (b"r", b""):
             self.retire()
-        elif word == b"d":
+        if word in (b"d", b""):
             self.drain()
-        elif word == b"":
-            self.loop.forget(channel.fileno())
-            if not signal.getitimer(signal.ITIMER_REAL)[0]:  # the application's own alarm may be sooner
-                signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s + 1)
-            self.retire()
-            self.drain()
+        if not word and not signal.getitimer(signal.ITIMER_REAL)[0]:  # an application may use it
+            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s + 1)
 
     def retire(self) -> None:
-        """Leave new connections to others, close each one after its next response, and end with the last; at
-        the latest after the graceful timeout, where its Server goes on and a successor needs the place."""
-        if self.leaving and not self.context.flags[CLOSING]:
-            self.loop.call_later("abort", self.limits.graceful_timeout_s, functools.partial(os._exit, 0))
+        """Leave new connections to others, close each one after its next response, and end with the last."""
         self.context.closing = True
         self.publish_load()
         self.acceptor.retire()
@@ -2247,7 +2240,7 @@ class ThreadPool:
                 faulthandler.dump_traceback(2)
                 task.connection.set_reset(True)
                 worker.close_connection(task)
-                worker.context.on_max_requests()
+                worker.context.ask_for_successor()
                 # Another thread takes its place; what this one writes at its end must not count.
                 self.idle.append(Slot(worker.board, slot.number))
                 slot.board = Scoreboard(slot.number + 1)
@@ -2288,6 +2281,10 @@ class WSGIServer(Worker):
         """Leave the loop after one connection, in handle_request()."""
         if self.context.closing:
             self.loop.running = False
+
+    def is_overloaded(self, paused: bool = False) -> bool:
+        """Return whether handle_request() has its one connection."""
+        return self.context.closing and self.load > 0
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Serve until shutdown() is called, or return at once if it was called before."""
@@ -2351,9 +2348,9 @@ _forking: Set[bool] = set()  # {True} while this process makes a fork of its own
 _handled_signals: Set[int] = set()  # those that this process has a handler of ours for
 
 
-def fork(*kept: int) -> int:
-    """Fork a process of the server's, with these of its descriptors: return 0 in it, else its pid. Raises
-    OSError where the system refuses."""
+def fork(main: Callable[[], int], *kept: int) -> int:
+    """Fork a process of the server's, with these of its descriptors, which runs `main` and ends with the
+    status that this returns; return its pid. Raises OSError where the system refuses."""
     _forking.add(True)
     try:
         pid = os.fork()
@@ -2372,6 +2369,7 @@ def fork(*kept: int) -> int:
             except OSError:  # the application has closed it
                 pass
         _own_descriptors.intersection_update(kept)
+        end_process(main)
     return pid
 
 
@@ -2451,8 +2449,8 @@ def flush_files() -> None:
 
 
 def end_process(main: Callable[[], int]) -> NoReturn:
-    """Run `main` in a forked process, and end it with the status that it returns, 2 for a ConfigError, 1 for
-    any other exception."""
+    """Run `main`, and end this process with the status that it returns, 2 for a ConfigError, 1 for any other
+    exception."""
     status = 1
     try:
         status = main()
@@ -2474,20 +2472,20 @@ def send_signal(pid: int, signum: int) -> None:
         pass
 
 
-def reap(children: Dict[int, ChildRecord], wanted: int = -1) -> Iterator[Tuple[ChildRecord, int]]:
+def reap(children: Dict[int, ChildRecord], everything: bool = True) -> Iterator[Tuple[ChildRecord, int]]:
     """Take the children that have ended out of `children`, and yield each with its status. One signal may
-    stand for several; others than these are reaped too, unless one pid is `wanted`."""
-    while True:
-        try:
-            pid, status = os.waitpid(wanted, os.WNOHANG)
-            ended = [pid]
-        except ChildProcessError:  # there is none: the application has reaped them
-            pid, status, ended = 0, 0, list(children) if wanted < 0 else [wanted]
-        for one in ended:
-            if one in children:
-                yield children.pop(one), status
-        if not pid:
-            return
+    stand for several. Others than these are reaped where `everything` is."""
+    for wanted in [-1] if everything else list(children):
+        pid = 1
+        while pid:
+            try:
+                pid, status = os.waitpid(wanted, os.WNOHANG)
+                ended = [pid]
+            except ChildProcessError:  # there is none: the application has reaped them
+                pid, status, ended = 0, 0, list(children) if everything else [wanted]
+            for one in ended:
+                if one in children:
+                    yield children.pop(one), status
 
 
 def has_children() -> bool:
@@ -2515,7 +2513,7 @@ class ChildRecord:
     def __init__(self, pid: int, slot: int, channel: Any) -> None:
         self.pid = pid
         self.slot = slot  # its first one on the scoreboard
-        self.channel: Optional[socket.socket] = channel  # None to a child of a ForkServer
+        self.channel: Any = channel  # None to a child of a ForkServer
         self.started_at = time.monotonic()
         self.ready = False
         self.leaving = False  # another one takes its place, or will
@@ -2532,18 +2530,18 @@ class ChildRecord:
 #                      d  drain: accept what waits, shut the listeners down, close idle connections, and end
 #                         with the last response
 #                      a  abort: end at once (a Server; a worker is killed)
-#                      the end of the channel: the parent is dead. Drain
+#                      the end of the channel: the parent is dead. A Server drains; a worker retires, then
+#                         drains
 #     to the parent    r  ready: imported, and accepting
 #                      h  have another one take my place (--reload, --max-requests)
 #
 # The children of a ForkServer share one channel, on which nothing is said. Its end has them drain.
 
 
-def send_word(channel: Optional[socket.socket], word: bytes) -> None:
+def send_word(channel: socket.socket, word: bytes) -> None:
     """Send a message of one byte. One to a dead process is dropped."""
     try:
-        if channel:
-            channel.send(word, DONTWAIT)
+        channel.send(word, DONTWAIT)
     except OSError:
         pass
 
@@ -2556,6 +2554,19 @@ def receive_word(channel: socket.socket) -> Optional[bytes]:
         return None
     except OSError:
         return b""
+
+
+def watch_words(loop: Loop, channel: socket.socket, act: Callable[[bytes], Any]) -> None:
+    """Call act(word) for each message, and at last act(b"")."""
+
+    def on_readable() -> None:
+        word = receive_word(channel)
+        if word == b"":
+            loop.forget(channel.fileno())
+        if word is not None:
+            act(word)
+
+    loop.watch(channel.fileno(), on_readable)
 
 
 def open_channel() -> Tuple[socket.socket, socket.socket]:
@@ -2571,21 +2582,35 @@ def close_channel(channel: socket.socket) -> None:
     channel.close()
 
 
+def end_by_words(channel: socket.socket, on: bool) -> None:
+    """While this is `on`, have the next message, or the parent's death, end this process by SIGIO, as its
+    default on Linux is: an import that hangs reads no message."""
+    import fcntl
+
+    to_default = not on or hasattr(fcntl, "F_SETSIG")
+    signal.signal(signal.SIGIO, signal.SIG_DFL if to_default else lambda *_: os._exit(1))
+    fcntl.fcntl(channel, fcntl.F_SETOWN, os.getpid())
+    flags = fcntl.fcntl(channel, fcntl.F_GETFL)
+    fcntl.fcntl(channel, fcntl.F_SETFL, flags | os.O_ASYNC if on else flags & ~os.O_ASYNC)
+
+
 class Parent:
-    """Forks children, keeps as many alive as are wanted, and reaps them."""
+    """Forks children, reaps them, and keeps as many alive as are wanted: none in a ForkServer, which has one
+    for each connection, and no channel to it."""
 
     YOUNG_S, FIRST_DELAY_S, MOST_DELAY_S = 1.0, 0.1, 5.0  # of children that end young the next one waits
 
     kind = "child"
+    reaps_all = True  # not only its own children
     spawn: Callable[[], None]  # raises OSError where the system refuses
     on_ready: Callable[[ChildRecord], None]
-    on_request: Callable[[ChildRecord], None]  # for another one in its place
+    on_replace: Callable[[ChildRecord], None]  # it asks for another one in its place
     on_exit: Callable[[ChildRecord, int], None]
     on_signals: Callable[[List[int]], None]
     end_if_done: Callable[[], None]
 
-    def __init__(self, limits: Limits, listeners: List[Listener]) -> None:
-        self.limits = limits
+    def __init__(self, options: Any, listeners: List[Listener]) -> None:
+        self.options = options
         self.listeners = listeners
         self.loop = Loop(self.on_wake)
         self.children: Dict[int, ChildRecord] = {}
@@ -2606,16 +2631,15 @@ class Parent:
         """Fork a child that runs `main` with its end of a channel. Raises OSError."""
         ours, theirs = open_channel()
         try:
-            pid = fork(theirs.fileno(), *(listener.sock.fileno() for listener in self.listeners))
+            kept = (listener.sock.fileno() for listener in self.listeners)
+            pid = fork(functools.partial(main, theirs), theirs.fileno(), *kept)
         except OSError:
             close_channel(ours)
             close_channel(theirs)
             raise
-        if not pid:
-            end_process(functools.partial(main, theirs))
         close_channel(theirs)
         self.children[pid] = record = ChildRecord(pid, slot, ours)
-        self.loop.watch(ours.fileno(), functools.partial(self.on_word, record, ours))
+        watch_words(self.loop, ours, functools.partial(self.on_word, record))
 
     def spawn_missing(self) -> None:
         """Start the children that are missing, unless that has to wait."""
@@ -2629,28 +2653,21 @@ class Parent:
                 log("warning", str(error.strerror))
                 self.loop.call_later("spawn", Limits.retry_delay_s, self.spawn_missing)
 
-    def on_word(self, record: ChildRecord, channel: socket.socket) -> None:
+    def on_word(self, record: ChildRecord, word: bytes) -> None:
         """Act on what a child says."""
-        word = receive_word(channel)
-        if word == b"":
-            self.loop.forget(channel.fileno())
-        elif word == b"h":
-            self.on_request(record)
-        elif word == b"r" and not record.killed and not self.ending:
+        if word == b"h":
+            self.on_replace(record)
+        elif word == b"r" and not (record.ready or record.killed or self.ending):
             record.ready = True
             self.on_ready(record)
-        self.spawn_missing()
-
-    def reap(self) -> Iterator[Tuple[ChildRecord, int]]:
-        """Take the children that have ended."""
-        return reap(self.children)
+        self.on_wake()
 
     def on_wake(self) -> None:
         """Act on the signals that have arrived, as the handler has noted them, and reap the children that
         have ended."""
         signals, self.signals = self.signals, []
         self.on_signals(signals)  # first: what ends by a signal to all has not failed
-        for record, status in self.reap():
+        for record, status in reap(self.children, self.reaps_all):
             if record.channel:
                 self.see_ready(record)
                 self.loop.forget(record.channel.fileno())
@@ -2661,12 +2678,15 @@ class Parent:
 
     def see_ready(self, record: ChildRecord) -> bool:
         """Return whether a child is ready. That may be unread."""
-        if record.channel and not record.ready:
+        if not record.ready:
             record.ready = receive_word(record.channel) == b"r"
         return record.ready
 
     def back_off(self, record: ChildRecord) -> None:
-        """Have the successor of a child that has ended young wait, ever longer."""
+        """Have the successor of a child wait that has ended young, ever longer; no longer where several end
+        at once."""
+        if "spawn" in self.loop.timers:
+            return
         lived_s = time.monotonic() - record.started_at
         if record.ready and lived_s >= self.YOUNG_S:
             self.delay_s = 0.0
@@ -2677,14 +2697,14 @@ class Parent:
         self.loop.call_later("spawn", self.delay_s, self.spawn_missing)
 
     def fail(self, status: int) -> None:
-        """End: the first child could not start, and has shown why."""
+        """End: the first child could not start."""
         self.status = (os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1) or 1
         self.ending = True
         self.loop.running = False
 
     def kill(self, record: ChildRecord) -> None:
         """Kill a child, if it is still there, and remember that."""
-        if record.pid in self.children:
+        if self.children.get(record.pid) is record:
             record.killed = True
             send_signal(record.pid, signal.SIGKILL)
 
@@ -2693,18 +2713,17 @@ class Parent:
 
 
 class Server(Parent):
-    """Forks and reaps children; never parses HTTP. Its two variants differ in how connections reach them."""
+    """Forks and reaps children; parses no client's request. Its variants differ in who accepts."""
 
     start: Callable[[], None]  # begins to serve
     stop_accepting: Callable[[bytes], None]  # at its end; takes what on_supervisor() has got
 
     def __init__(self, context: ServerContext, listeners: List[Listener], options: Any, channel: Any) -> None:
-        super().__init__(context.limits, listeners)
+        super().__init__(options, listeners)
         self.context = context
         context.server_pid, context.next_orphan_check = os.getpid(), 0.0
         self.board = context.board
         self.flags = context.flags
-        self.options = options
         self.channel: socket.socket = channel  # to the Supervisor
         first = range(0, len(self.board.loads), options.threads)  # of each child
         self.slots = list(reversed(first))  # unused ones
@@ -2712,10 +2731,10 @@ class Server(Parent):
 
     def run(self) -> int:
         """Serve until told to end and the last child has ended; return the exit status."""
-        self.loop.watch(self.channel.fileno(), self.on_supervisor)
+        watch_words(self.loop, self.channel, self.on_supervisor)
         flush_files()
         gc.freeze()  # children share these pages as long as nothing is counted in them
-        if self.limits.timeout_s and self.options.threads == 1:
+        if self.options.timeout_s and self.options.threads == 1:
             self.check_timeouts()
         if self.options.reload:
             self.check_source()
@@ -2726,27 +2745,23 @@ class Server(Parent):
         if signal.SIGUSR1 in signals:
             self.dump_status(list(self.children.values()))
 
-    def on_supervisor(self) -> None:
-        """Do what the Supervisor asks for."""
-        word = receive_word(self.channel)
-        if word == b"r":
-            self.end(word)
+    def on_supervisor(self, word: bytes) -> None:
+        """Do what the Supervisor asks for; drain where it is dead."""
+        if word == b"a":
+            self.abort()
         elif word == b"d":
             self.flags[CLOSING] = 1
-            delay_s = 0.0 if self.ending else self.limits.drain_delay_s  # no balancer sees one that retires
-            self.loop.call_later("drain", delay_s, functools.partial(self.end, word))
-        elif word == b"a":
-            self.abort()
-        elif word == b"":
-            self.loop.forget(self.channel.fileno())
-            self.end(b"d")
+            delay_s = 0.0 if self.ending else self.options.drain_delay_s  # no balancer sees one that retires
+            self.loop.call_later("drain", delay_s, functools.partial(self.finish, word))
+        else:
+            self.finish(word or b"d")
 
-    def end(self, word: bytes) -> None:
+    def finish(self, word: bytes) -> None:
         """Retire or drain; end with the last child, and a drain at the latest after the graceful timeout."""
         self.ending = True
         self.flags[CLOSING] = 1
         if word == b"d" and "abort" not in self.loop.timers:
-            self.loop.call_later("abort", self.limits.graceful_timeout_s, self.abort)
+            self.loop.call_later("abort", self.options.graceful_timeout_s, self.abort)
         self.stop_accepting(word)
         self.end_if_done()
 
@@ -2802,10 +2817,10 @@ class Server(Parent):
 
     def check_timeouts(self) -> None:
         """Log calls that exceed --timeout with their stacks, and kill their processes at the next look."""
-        now, again_s = time.monotonic(), min(1.0, self.limits.timeout_s / 4)
+        now, again_s = time.monotonic(), min(1.0, self.options.timeout_s / 4)
         for record in self.children.values():
             state, since, text = self.board.read(record.slot)
-            if state == IN_APP and now - since >= self.limits.timeout_s:
+            if state == IN_APP and now - since >= self.options.timeout_s:
                 again_s = 0.2
                 if record.overdue == since:
                     self.kill(record)
@@ -2839,7 +2854,7 @@ class ForkServer(Server):
 
     def start(self) -> None:
         """Begin to serve."""
-        self.wanted = 0  # children that stay: it has one for each connection
+        self.wanted = 0
         self.lifeline, self.lifeline_end = open_channel()
         self.tokens, self.token_writer = open_pipe()
         self.acceptor = Acceptor(self.loop, self.listeners, self)
@@ -2868,9 +2883,9 @@ class ForkServer(Server):
 
     def capacity_error(self) -> str:
         """Return why there is no capacity, "" when there is."""
-        if len(self.children) < self.limits.max_children:
+        if len(self.children) < self.options.max_children:
             return ""
-        return f"all {self.limits.max_children} children are busy: --max-children allows more"
+        return f"all {self.options.max_children} children are busy: --max-children allows more"
 
     def start_connection(self, listener: Listener, sock: socket.socket, peer: Any) -> None:
         """Fork a child for the connection. Raises OSError where the system refuses."""
@@ -2878,9 +2893,8 @@ class ForkServer(Server):
         client = peer[0].encode() if type(peer) is tuple else b"unix"
         slot = self.slots[-1]
         self.board.clear(slot, client)
-        pid = fork(sock.fileno(), self.lifeline.fileno(), self.tokens)
-        if not pid:
-            end_process(functools.partial(self.serve_connection, listener, sock, peer, slot))
+        main = functools.partial(self.run_child, listener, sock, peer, slot)
+        pid = fork(main, sock.fileno(), self.lifeline.fileno(), self.tokens)
         self.slots.pop()
         self.children[pid] = ChildRecord(pid, slot, None)
         _own_descriptors.discard(sock.fileno())
@@ -2889,15 +2903,14 @@ class ForkServer(Server):
         soon = time.monotonic() + Limits.retry_delay_s
         self.board.accepting_until[0] = soon if backlog_length(listener.sock) else 0.0
 
-    def serve_connection(self, listener: Listener, sock: socket.socket, peer: Any, slot: int) -> int:
-        """Serve a connection, in a child; return the exit status."""
+    def run_child(self, listener: Listener, sock: socket.socket, peer: Any, slot: int) -> int:
+        """Be a child: serve a connection; return the exit status."""
         worker = Worker(self.context, [], slot, tokens=self.tokens)
-        worker.loop.watch(self.lifeline.fileno(), functools.partial(worker.on_word, self.lifeline))
+        watch_words(worker.loop, self.lifeline, worker.on_word)
         worker.start_connection(listener, sock, peer)
         worker.loop.run()
         if atexit._ncallbacks():  # to look for open files would copy the Server's memory
-            signal.setitimer(signal.ITIMER_REAL, self.limits.graceful_timeout_s)
-            atexit._run_exitfuncs()
+            run_exit_functions(self.options.graceful_timeout_s)
         self.board.states[slot] = 0  # nothing is to be logged of it
         return 0
 
@@ -2911,7 +2924,7 @@ class ForkServer(Server):
             pass
         if full:
             wanted = sum(backlog_length(listener.sock) for listener in self.listeners)
-            os.write(self.token_writer, b"." * min(max(1, wanted), self.limits.max_children))
+            os.write(self.token_writer, b"." * min(max(1, wanted), self.options.max_children))
         return False
 
     def on_exit(self, record: ChildRecord, status: int) -> None:
@@ -2947,10 +2960,7 @@ class PreforkServer(Server):
 
     def start(self) -> None:
         """Begin to serve."""
-        self.ready = False  # all workers are, or were
         self.all_slots = self.slots.copy()
-        for slot in self.all_slots:
-            self.board.clear(slot)
         self.spawn_missing()
 
     def spawn(self) -> None:
@@ -2964,30 +2974,27 @@ class PreforkServer(Server):
         context, options = self.context, self.options
         self.board.states[slot] = KEEP_ALIVE  # from here on its end is logged
         if context.app is None:
+            end_by_words(channel, True)
             context.app = options.load()
+            end_by_words(channel, False)
             handle_signals(ignore_signal, *STOP_SIGNALS, *IGNORED_SIGNALS)
             gc.collect()
             gc.freeze()
         worker = Worker(context, self.listeners, slot, options.threads)
-        worker.others = [other for other in self.all_slots if other != slot]
-
-        def leave() -> None:
-            worker.leaving = True
-            send_word(channel, b"h")
-
-        context.on_max_requests = leave
+        worker.others = self.all_slots
+        context.ask_for_successor = functools.partial(send_word, channel, b"h")
         if options.max_requests:
             import random
 
             context.requests_left = options.max_requests + random.randint(0, options.max_requests_jitter)
-        if worker.pool and self.limits.timeout_s:
+        if worker.pool and self.options.timeout_s:
             worker.pool.check_timeouts()
         worker.publish_load()
         send_word(channel, b"r")
-        worker.loop.watch(channel.fileno(), functools.partial(worker.on_word, channel))
+        watch_words(worker.loop, channel, worker.on_word)
         worker.acceptor.resume()
         worker.loop.run()
-        run_exit_functions(self.limits.graceful_timeout_s)
+        run_exit_functions(self.options.graceful_timeout_s)
         self.board.states[slot] = 0  # nothing is to be logged of it
         return 0
 
@@ -2999,19 +3006,20 @@ class PreforkServer(Server):
             if leaving.leaving and not leaving.retiring:
                 leaving.retiring = True
                 send_word(leaving.channel, b"r")
+                kill = functools.partial(self.kill, leaving)
+                self.loop.call_later(f"kill {leaving.pid}", self.options.graceful_timeout_s, kill)
                 break
-        if not self.ready and sum(one.ready for one in self.children.values()) >= self.wanted:
-            self.ready = True
+        if sum(one.ready for one in self.children.values()) >= self.wanted:
             send_word(self.channel, b"r")
 
-    def on_request(self, record: ChildRecord) -> None:
+    def on_replace(self, record: ChildRecord) -> None:
         """Have a worker replaced."""
         record.leaving = True
 
     def on_exit(self, record: ChildRecord, status: int) -> None:
         """Replace a worker that has ended; end where the first one could not start."""
         self.free_slots(record, status)
-        if not self.was_ready and not self.ending:
+        if not (self.was_ready or record.ready or self.ending):
             self.fail(status)
         elif not record.leaving and not self.ending:
             self.back_off(record)
@@ -3076,7 +3084,7 @@ class Supervisor(Parent):
 
     def __init__(self, options: Any, listeners: List[Listener]) -> None:
         super().__init__(options, listeners)
-        self.options = options
+        self.reaps_all = os.getpid() == 1  # it inherits orphans; a program that calls serve() reaps its own
         self.stops: List[int] = []  # all TERM and INT so far
         self.reload_requested = False
 
@@ -3103,12 +3111,15 @@ class Supervisor(Parent):
             elif other.ready and other is not server:
                 other.leaving = other.retiring = True
                 send_word(other.channel, b"r")
-        self.reload()
 
-    def on_request(self, server: ChildRecord) -> None:
+    def on_replace(self, server: ChildRecord) -> None:
         """Restart: a source file has changed."""
         self.reload_requested = True
+
+    def spawn_missing(self) -> None:
+        """Start a Server in place of one that has ended, or will."""
         self.reload()
+        super().spawn_missing()
 
     def reload(self) -> None:
         """Have another Server started, if that was asked for, as soon as none is starting."""
@@ -3116,9 +3127,9 @@ class Supervisor(Parent):
             return
         for server in self.children.values():
             if not server.ready:
-                left_s = server.started_at + self.limits.graceful_timeout_s - time.monotonic()
+                left_s = server.started_at + self.options.graceful_timeout_s - time.monotonic()
                 if left_s > 0:
-                    self.loop.call_later("reload", left_s, self.reload)
+                    self.loop.call_later("reload", left_s, self.spawn_missing)
                 elif not server.killed:
                     server.killed = True
                     send_word(server.channel, b"a")
@@ -3131,34 +3142,30 @@ class Supervisor(Parent):
         for server in self.children.values():
             server.leaving = True
         self.loop.timers.pop("spawn", None)
-        self.spawn_missing()
 
     def on_exit(self, server: ChildRecord, status: int) -> None:
         """Go on without a Server."""
-        if self.ending:
+        if self.ending or server.retiring:
             return
-        if not self.was_ready and not server.ready and not server.killed:
+        if not (self.was_ready or server.ready or server.killed):
+            if os.WIFSIGNALED(status):  # else it has shown why
+                log("error", f"Server {server.pid} {describe_exit(status)} before it was ready")
             self.fail(status)
             return
-        if not server.ready and not server.killed:
-            what = f"the new Server {describe_exit(status)} before it was ready"
-            log("error", f"{what}: the previous one goes on")
-            notify("READY=1")
-        elif not server.retiring and not server.killed:
-            log("error", f"Server {server.pid} {describe_exit(status)}")
-        for other in self.children.values():
-            other.leaving = other.retiring or (server.ready and other.leaving)
-        if all(other.retiring for other in self.children.values()):
+        others = [other for other in self.children.values() if not other.retiring]
+        if not server.killed:
+            when = "" if server.ready else " before it was ready"
+            goes_on = not server.ready and any(other.ready for other in others)
+            if goes_on:
+                when += ": the previous one goes on"
+                notify("READY=1")
+            log("error", f"Server {server.pid} {describe_exit(status)}{when}")
+        for other in others:
+            other.leaving = other.leaving and server.ready
+        if not others:
             self.back_off(server)
-        self.reload()
 
     # Signals.
-
-    def reap(self) -> Iterator[Tuple[ChildRecord, int]]:
-        """Take the Servers that have ended. As PID 1, which inherits orphans, reap every process; a program
-        that calls serve() reaps its other children itself."""
-        for wanted in [-1] if os.getpid() == 1 else list(self.children):
-            yield from reap(self.children, wanted)
 
     def on_signals(self, signals: List[int]) -> None:
         """Stop, restart, or have the Servers log what they do."""
@@ -3172,9 +3179,8 @@ class Supervisor(Parent):
             self.remove_files()
             for server in self.children.values():
                 send_word(server.channel, b"a")
-            self.loop.timers.setdefault("kill now", (time.monotonic() + 1, self.end))
+            self.loop.timers.setdefault("kill now", (time.monotonic() + 1, self.kill_all))
         self.reload_requested = self.reload_requested or signal.SIGHUP in signals
-        self.reload()
 
     def stop(self) -> None:
         """Have all Servers drain; one that is still starting is given up."""
@@ -3186,9 +3192,9 @@ class Supervisor(Parent):
             send_word(server.channel, b"d")
             if not server.ready:
                 send_signal(server.pid, signal.SIGTERM)
-        self.loop.call_later("files", self.limits.drain_delay_s, self.remove_files)
-        end_s = self.limits.drain_delay_s + self.limits.graceful_timeout_s
-        self.loop.call_later("kill", end_s + 2, self.end)
+        self.loop.call_later("files", self.options.drain_delay_s, self.remove_files)
+        end_s = self.options.drain_delay_s + self.options.graceful_timeout_s
+        self.loop.call_later("kill", end_s + 2, self.kill_all)
 
     def remove_files(self) -> None:
         """Remove the socket files, and leave the listeners to the Servers."""
@@ -3196,7 +3202,7 @@ class Supervisor(Parent):
             listener.remove_file()
             listener.close()
 
-    def end(self) -> None:
+    def kill_all(self) -> None:
         """Kill what is left. As PID 1, end with whatever else is left."""
         for server in self.children.values():
             self.kill(server)
@@ -3211,17 +3217,10 @@ class Supervisor(Parent):
 def run_server(options: Any, listeners: List[Listener], channel: socket.socket) -> int:
     """Import the application and serve, in a process of a Supervisor; return the exit status. Raises
     ConfigError, and whatever the import raises."""
-    import fcntl
-
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     handle_signals(ignore_signal, signal.SIGINT, signal.SIGUSR1, *IGNORED_SIGNALS)
     faulthandler.register(signal.SIGUSR1, file=2)
-    # An import that hangs reads no message: until it is done, the first one, or the Supervisor's death, ends
-    # this process by SIGIO (its default on Linux).
-    signal.signal(signal.SIGIO, signal.SIG_DFL if hasattr(fcntl, "F_SETSIG") else lambda *_: os._exit(1))
-    fcntl.fcntl(channel, fcntl.F_SETOWN, os.getpid())
-    flags = fcntl.fcntl(channel, fcntl.F_GETFL)
-    fcntl.fcntl(channel, fcntl.F_SETFL, flags | os.O_ASYNC)
+    end_by_words(channel, True)
     if receive_word(channel) is not None:  # it came before
         return 1
     enter_folder(options)
@@ -3229,8 +3228,7 @@ def run_server(options: Any, listeners: List[Listener], channel: socket.socket) 
     context = make_context(options)
     if options.preload or not options.workers:
         context.app = options.load()
-    fcntl.fcntl(channel, fcntl.F_SETFL, flags)
-    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    end_by_words(channel, False)
     handle_signals(ignore_signal, *STOP_SIGNALS, *IGNORED_SIGNALS)
     faulthandler.unregister(signal.SIGUSR1)
     server = (PreforkServer if options.workers else ForkServer)(context, listeners, options, channel)
@@ -3277,7 +3275,7 @@ class LoneWorker(Worker):
 
     def on_wake(self) -> None:
         """Begin to stop, after the drain delay; as PID 1, reap orphans."""
-        list(reap({}) if os.getpid() == 1 else ())
+        list(reap({}, os.getpid() == 1))
         if self.stops and not self.context.closing:
             notify("STOPPING=1")
             self.context.closing = True

@@ -253,6 +253,19 @@ app = says("one")'
     eventually refused
 }
 
+# bats test_tags=fork
+@test "leaves no worker whose import hangs when its Server is killed with -9" {
+    free_port
+    exec 5<>"$LATCH"
+    app_is 'wait(); app = says("one")'
+    begin_server --workers 1 app:app
+    eventually arrived 1
+    kill -KILL "$(the_server)"
+    eventually gone "$(cat "$LATCH.arrived")"
+    wait_for "$server_pid" || server_pid= # it has failed to start
+    [ "$server_pid" = "" ]
+}
+
 # ---- PID 1 ----
 
 # as_first  starts the server as PID 1, and sets $first to its pid as others see it.

@@ -327,6 +327,18 @@ with called.make() as server:
 END
 }
 
+@test "serves one of several connections that wait in each handle_request()" {
+    quietly <<'END'
+with called.make() as server:
+    clients = [called.socket.create_connection(server.server_address, 5) for _ in range(3)]
+    for client in clients:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    for client in clients:
+        server.handle_request()
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+END
+}
+
 @test "frees its port, and refuses connections, when the server is closed" {
     quietly <<'END'
 with called.make() as server, called.serving(server):

@@ -185,6 +185,27 @@ breaks() {
     eventually answers two
 }
 
+@test "does not log that a previous Server goes on where none does" {
+    start_server app:app
+    app_is 'broken = 1 / 0'
+    kill -KILL "$(the_server)"
+    eventually logs_that 1 'error: Server [0-9]+ exited with status 1 before it was ready$'
+    stderr_has 0 "$goes_on"
+    app_is 'app = says("two")'
+    eventually answers two
+}
+
+@test "logs how the first import was killed" {
+    free_port
+    app_is 'os.kill(os.getpid(), 11)'
+    begin_server app:app
+    code=0
+    wait_for "$server_pid" || code=$?
+    server_pid=
+    [ "$code" -eq 1 ]
+    logs_that 1 'error: Server [0-9]+ was killed by SIGSEGV before it was ready$'
+}
+
 # The end of the first generation is what may make room for the third.
 @test "starts anew when it can fork again, although the generation before has ended meanwhile" {
     altered fork-server:EAGAIN:30:2

@@ -336,6 +336,14 @@ is_stopped() {
     [ "$(grep -c . "$FAILURES")" -gt 988 ]
 }
 
+@test "waits no longer where several workers end at once" {
+    start_server --workers 4 hello:app
+    # shellcheck disable=SC2046
+    kill -KILL $(children)
+    eventually has_children 4
+    [ "$(grep -c 'next start in' "$stderr")" -eq 1 ]
+}
+
 @test "starts its workers although fork fails at first" {
     altered fork:EAGAIN:3
     start_server --workers 2 hello:app
