@@ -2283,8 +2283,8 @@ class WSGIServer(Worker):
             self.loop.running = False
 
     def is_overloaded(self, paused: bool = False) -> bool:
-        """Return whether handle_request() has its one connection."""
-        return self.context.closing and self.load > 0
+        """Return whether handle_request() has, or has had, its one connection."""
+        return self.context.closing and (self.load > 0 or not self.loop.running)
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
         """Serve until shutdown() is called, or return at once if it was called before."""
