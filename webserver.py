@@ -2122,6 +2122,8 @@ class Worker:
     def on_word(self, word: bytes) -> None:
         """Do what the Server asks for. Where it is dead, leave the listeners to the next one and drain: no
         process may be left that would end what is under way."""
+        if word == b"a":  # no call is cut: the loop turns after it
+            self.loop.running = False
         if word in (b"r", b""):
             self.retire()
         if word in (b"d", b""):
@@ -2307,6 +2309,9 @@ class WSGIServer(Worker):
 
     def handle_request(self) -> None:
         """Serve one connection, with one request."""
+        for task in self.tasks():
+            if task.state == KEEP_ALIVE:  # it would count for the one
+                task.resume(False)
         self.context.closing = True
         try:
             self.serve_forever()
@@ -2315,8 +2320,10 @@ class WSGIServer(Worker):
 
     def server_close(self) -> None:
         """Close the listeners and all connections; serve no more. Waits as shutdown() does."""
-        if self.acceptor.listeners:
-            self.shutdown()
+        self.shutdown()
+        with self.serving:  # another thread may close it, too
+            if not self.acceptor.listeners:
+                return
             self.loop.running = False
             for task in self.tasks():
                 if task.steps.gi_running:  # it is the application that calls
@@ -2529,7 +2536,7 @@ class ChildRecord:
 #                         response, and end with the last
 #                      d  drain: accept what waits, shut the listeners down, close idle connections, and end
 #                         with the last response
-#                      a  abort: end at once (a Server; a worker is killed)
+#                      a  abort: end at once
 #                      the end of the channel: the parent is dead. A Server drains; a worker retires, then
 #                         drains
 #     to the parent    r  ready: imported, and accepting
@@ -2910,7 +2917,8 @@ class ForkServer(Server):
         worker.start_connection(listener, sock, peer)
         worker.loop.run()
         if atexit._ncallbacks():  # to look for open files would copy the Server's memory
-            run_exit_functions(self.options.graceful_timeout_s)
+            signal.setitimer(signal.ITIMER_REAL, self.options.graceful_timeout_s)
+            atexit._run_exitfuncs()
         self.board.states[slot] = 0  # nothing is to be logged of it
         return 0
 
@@ -3006,8 +3014,8 @@ class PreforkServer(Server):
             if leaving.leaving and not leaving.retiring:
                 leaving.retiring = True
                 send_word(leaving.channel, b"r")
-                kill = functools.partial(self.kill, leaving)
-                self.loop.call_later(f"kill {leaving.pid}", self.options.graceful_timeout_s, kill)
+                abort = functools.partial(send_word, leaving.channel, b"a")
+                self.loop.call_later(f"abort {leaving.pid}", self.options.graceful_timeout_s, abort)
                 break
         if sum(one.ready for one in self.children.values()) >= self.wanted:
             send_word(self.channel, b"r")

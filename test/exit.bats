@@ -144,6 +144,29 @@ helpers_gone() {
     ps -A -o pid=,stat= | awk -v pids="$pids" 'index(pids, " " $1 " ") && $2 !~ /^Z/ { found = 1 } END { exit found }'
 }
 
+# A thread of the Server writes to a file, of which each child has what waits to be written.
+# bats test_tags=fork
+@test "writes nothing twice that waits in a file, although a request leaves a function with atexit" {
+    own_folder
+    app_is 'import atexit, itertools, threading, time
+log = open("log", "w")
+def write():
+    for number in itertools.count():
+        print(number, file=log)
+        time.sleep(0.05)
+threading.Thread(target=write, daemon=True).start()
+def app(environ, start_response):
+    atexit.register(int)
+    start_response("200 OK", [])
+    return [b"done"]'
+    start_server app:app
+    sleep 0.3
+    for _ in 1 2 3; do curl -sf -m 10 -o /dev/null "$url"; done
+    stop_server
+    [ "$(grep -c . "$folder/log")" -gt 4 ]
+    [ "$(sort "$folder/log" | uniq -d | grep -c .)" -eq 0 ]
+}
+
 @test "ends the helpers that the application has started at import, and keeps what waits in its log" {
     for mode in "" "--workers 2"; do
         rm -rf "$EXITS"

@@ -327,6 +327,36 @@ with called.make() as server:
 END
 }
 
+@test "serves a new connection in handle_request() although another one is open" {
+    quietly <<'END'
+with called.make() as server:
+    with called.socket.create_connection(server.server_address, 5) as idle:
+        with called.serving(server):
+            idle.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert idle.recv(100)
+        called.start(server.handle_request)
+        assert called.ask(server, "/new") == (200, "/new")
+END
+}
+
+@test "is closed by the application and by another thread at once" {
+    quietly <<'END'
+import time
+def app(environ, start_response):
+    called.app(environ, start_response)
+    time.sleep(0.2)
+    server.server_close()
+    return [b"done"]
+with called.make(app) as server:
+    thread = called.start(server.serve_forever)
+    client = called.socket.create_connection(server.server_address)
+    client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    time.sleep(0.1)
+thread.join(5)
+assert not thread.is_alive()
+END
+}
+
 @test "serves one of several connections that wait in each handle_request()" {
     quietly <<'END'
 with called.make() as server:

@@ -336,6 +336,20 @@ is_stopped() {
     [ "$(grep -c . "$FAILURES")" -gt 988 ]
 }
 
+# Only --timeout ends a call.
+@test "loses no call of a worker that is replaced, however long it takes" {
+    start_server --workers 1 --max-requests 1 --graceful-timeout 0.5 latch:app
+    exec 5<>"$LATCH"
+    curl -s -m 20 "$url/wait" >"$BATS_TEST_TMPDIR/answer" 3>&- 4>&- & client=$!
+    eventually arrived 1
+    eventually has_children 2
+    sleep 1
+    echo >&5
+    wait_for "$client"
+    [ "$(cat "$BATS_TEST_TMPDIR/answer")" = "done" ]
+    [ ! -s "$stderr" ]
+}
+
 @test "waits no longer where several workers end at once" {
     start_server --workers 4 hello:app
     # shellcheck disable=SC2046
