@@ -1980,7 +1980,7 @@ class Worker:
     def __init__(
         self, context: ServerContext, listeners: List[Listener], slot: int, threads: int = 1, tokens: int = -1
     ) -> None:
-        """`slot` is its first one, `tokens` a pipe of the ForkServer whose child it is."""
+        """`slot` is its first one; `tokens`, in a child of a ForkServer, the pipe with these."""
         self.context = context
         self.limits = context.limits
         self.board = context.board
