@@ -144,6 +144,20 @@ helpers_gone() {
     ps -A -o pid=,stat= | awk -v pids="$pids" 'index(pids, " " $1 " ") && $2 !~ /^Z/ { found = 1 } END { exit found }'
 }
 
+# It is in C, where no handler of Python's runs.
+# bats test_tags=fork
+@test "ends a child whose request has left a function with atexit that never returns" {
+    own_folder
+    app_is 'import atexit, itertools
+def app(environ, start_response):
+    atexit.register(sum, itertools.repeat(0))
+    start_response("200 OK", [("Connection", "close")])
+    return [b"done"]'
+    start_server --graceful-timeout 1 app:app
+    curl -sf -m 10 -o /dev/null "$url"
+    eventually rests
+}
+
 # A thread of the Server writes to a file, of which each child has what waits to be written.
 # bats test_tags=fork
 @test "writes nothing twice that waits in a file, although a request leaves a function with atexit" {
