@@ -1580,7 +1580,7 @@ class Loop:
 
 # ---- scoreboard: what every process is doing, in memory that outlives it ----------------------
 
-# A Server and its children share one scoreboard. It has no locks: a byte has one writer, or one value.
+# A Server and its children share one scoreboard. It has no locks: a byte has one writer at a time.
 #
 #     flags  CLOSING            close each connection after its response    written by the Server
 #            FULL               the same, while other clients wait          written by the ForkServer
@@ -2599,6 +2599,8 @@ def end_by_words(channel: socket.socket, on: bool) -> None:
     fcntl.fcntl(channel, fcntl.F_SETOWN, os.getpid())
     flags = fcntl.fcntl(channel, fcntl.F_GETFL)
     fcntl.fcntl(channel, fcntl.F_SETFL, flags | os.O_ASYNC if on else flags & ~os.O_ASYNC)
+    if on and receive_word(channel) is not None:  # it came before
+        os._exit(1)
 
 
 class Parent:
@@ -3229,8 +3231,6 @@ def run_server(options: Any, listeners: List[Listener], channel: socket.socket) 
     handle_signals(ignore_signal, signal.SIGINT, signal.SIGUSR1, *IGNORED_SIGNALS)
     faulthandler.register(signal.SIGUSR1, file=2)
     end_by_words(channel, True)
-    if receive_word(channel) is not None:  # it came before
-        return 1
     enter_folder(options)
     source = source_files() if options.reload else None  # as it is before the import
     context = make_context(options)
